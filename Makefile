@@ -1,0 +1,65 @@
+# Two commands matter: `make demo` and `make test`. They need Python >= 3.11, pip and make only.
+# Another interpreter: make demo PYTHON=python3.12 . Fewer tests: make test PYTEST_ARGS="tests/cli -x".
+
+PYTHON ?= python3
+DEMO_OUT ?= demo-out
+PYTEST_ARGS ?=
+USER_ENV := .venv
+DEV_ENV := .venv-dev
+DEV := $(DEV_ENV)/bin
+SOURCES := $(shell find src -type f -not -name '*.pyc')
+
+.PHONY: demo test lint format types docs bench clean
+
+demo: $(USER_ENV)/.installed
+	$(USER_ENV)/bin/clipsight demo --out "$(DEMO_OUT)" --overwrite
+
+test: $(DEV_ENV)/.installed
+	$(DEV)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV_ENV)/.installed
+	$(DEV)/ruff check .
+
+format: $(DEV_ENV)/.installed
+	$(DEV)/ruff check --fix .
+	$(DEV)/ruff format .
+
+types: $(DEV_ENV)/.installed
+	$(DEV)/basedpyright
+
+docs: $(DEV_ENV)/.docs-installed
+	NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+bench: $(DEV_ENV)/.installed
+	for script in benchmarks/s*.py; do $(DEV)/python "$$script" || exit 1; done
+
+clean:
+	rm -rf $(USER_ENV) $(DEV_ENV) site dist build demo-out
+
+# The second line serves distributions that ship Python without ensurepip (Debian's python3 without python3-venv).
+define make_env
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "clipsight needs Python >= 3.11, $(PYTHON) is $$($(PYTHON) --version 2>&1); try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv $(1) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(1) && $(PYTHON) -m pip --python $(1)/bin/python install --quiet pip; }
+endef
+
+$(USER_ENV)/bin/python:
+	$(call make_env,$(USER_ENV))
+
+$(DEV_ENV)/bin/python:
+	$(call make_env,$(DEV_ENV))
+
+$(USER_ENV)/.installed: pyproject.toml README.md LICENSE $(SOURCES) | $(USER_ENV)/bin/python
+	@echo "Installing clipsight into $(USER_ENV) (PyTorch is large: the first time takes minutes) ..."
+	$(USER_ENV)/bin/python -m pip install --quiet .
+	@touch $@
+
+$(DEV_ENV)/.installed: pyproject.toml | $(DEV_ENV)/bin/python
+	@echo "Installing clipsight and its development tools into $(DEV_ENV) (PyTorch is large: the first time takes minutes) ..."
+	$(DEV)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(DEV_ENV)/.docs-installed: $(DEV_ENV)/.installed
+	$(DEV)/python -m pip install --quiet --editable '.[dev,docs]'
+	@touch $@

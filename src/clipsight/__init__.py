@@ -1,0 +1,70 @@
+"""clipsight: see what CLIP sees, read what it weighs.
+
+    import clipsight
+    lens = clipsight.load("ViT-B-16", pretrained="openai")
+    lens.explain("photo.jpg", ["a dog", "a red car"]).save("photo.png")
+
+Names load what they need on first use: `import clipsight` alone imports neither torch nor a model.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipsight import errors, results, world
+    from clipsight.errors import ClipsightError, ClipsightWarning, Unsupported
+    from clipsight.lens import Lens, Seen, load, recipes
+    from clipsight.models.sources import model_ids as models
+    from clipsight.results import Classification, Explanation, Points, Provenance
+    from clipsight.surgery import Recipe
+
+_HOME = {
+    "load": "lens",
+    "recipes": "lens",
+    "Lens": "lens",
+    "Seen": "lens",
+    "Classification": "results",
+    "Explanation": "results",
+    "Points": "results",
+    "Provenance": "results",
+    "Recipe": "surgery",
+    "ClipsightError": "errors",
+    "ClipsightWarning": "errors",
+    "Unsupported": "errors",
+}
+_ROOMS = ("errors", "results", "world")
+
+__version__ = "0.1.0"
+__all__ = [
+    "Classification",
+    "ClipsightError",
+    "ClipsightWarning",
+    "Explanation",
+    "Lens",
+    "Points",
+    "Provenance",
+    "Recipe",
+    "Seen",
+    "Unsupported",
+    "errors",
+    "load",
+    "models",
+    "recipes",
+    "results",
+    "world",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(f"clipsight.{_HOME[name]}"), name)
+    elif name in _ROOMS:
+        value = import_module(f"clipsight.{name}")
+    else:
+        raise AttributeError(f"module 'clipsight' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

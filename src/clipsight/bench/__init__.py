@@ -1,0 +1,1 @@
+"""Measuring: is it better, on which protocol."""

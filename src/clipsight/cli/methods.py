@@ -1,0 +1,57 @@
+"""`clipsight methods`: the recipes that make maps, with their sources and published numbers."""
+
+from typing import TYPE_CHECKING
+
+from clipsight.cli.outcome import DONE, print_json, terminal
+
+if TYPE_CHECKING:
+    from clipsight.surgery import Recipe
+
+
+def methods(*, json: bool = False) -> int:
+    """List the methods that make maps, with their sources and published numbers.
+
+    Every number is somebody's published one, with how it was obtained: read (in the method's own repository),
+    second-hand (from another paper's table) or derived (by arithmetic). Ours are in the documentation.
+
+    Args:
+        json: Print one JSON document, the recipes in full, on standard output and nothing else.
+    """
+    from clipsight.surgery import get_recipe, recipe_ids
+
+    recipes = [get_recipe(name) for name in recipe_ids()]
+    if json:
+        print_json({"methods": [recipe.to_dict() for recipe in recipes]})
+        return DONE
+    for recipe in recipes:
+        _describe(recipe)
+    return DONE
+
+
+def _describe(recipe: "Recipe") -> None:
+    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.table import Table
+
+    console = terminal()
+    console.print(f"[bold]{escape(recipe.id)}[/bold]  {escape(recipe.summary)}")
+    depth = recipe.path.blocks
+    lines = [f"depth: the last {depth} blocks" if depth > 1 else "depth: the last block"]
+    if source := recipe.source:
+        lines.append(
+            f"source: {source.title}. {source.venue}, arXiv {source.arxiv}. {source.repository} at {source.commit[:12]}"
+        )
+    lines += [f"different here: {difference}" for difference in recipe.differences]
+    for line in lines:
+        console.print(f"  {escape(line)}")
+    if recipe.published:
+        table = Table("published", "", "setting", "grade", box=None, padding=(0, 2, 0, 0))
+        for number in recipe.published:
+            table.add_row(
+                escape(number.benchmark),
+                f"{number.metric} {number.value:g}",
+                escape(number.setting),
+                number.grade,
+            )
+        console.print(Padding(table, (0, 0, 0, 2)))
+    console.print()

@@ -1,0 +1,28 @@
+"""Errors and the warning of clipsight.
+
+Messages carry four facts: what was asked, what was got, the usual cause, what to type next.
+"""
+
+
+class ClipsightError(Exception):
+    """Root of the errors that clipsight itself raises."""
+
+
+class Unsupported(ClipsightError):
+    """The model cannot do what was asked; the message says why and names the nearest alternative."""
+
+
+class PictureError(ClipsightError, ValueError):
+    """A picture that cannot be read; the message names the file."""
+
+
+class CheckpointError(ClipsightError, ValueError):
+    """Weights that cannot be read or do not fit the architecture."""
+
+
+class HubUnreachable(ClipsightError, OSError):
+    """Weights that must be downloaded and could not be."""
+
+
+class ClipsightWarning(UserWarning):
+    """Something was done differently from what was asked, or needs the user's eye."""

@@ -1,0 +1,104 @@
+"""From texts to token ids: what is refused, what is cut, and that a cut is said."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from clipsight.errors import ClipsightWarning, Unsupported
+
+Tokenizer = Callable[..., Tensor]
+"""An open_clip tokenizer: `tokenizer(texts, context_length=…)` gives (T, context) ids, end token kept when cut."""
+
+
+def check_texts(texts: Sequence[str], tokenizer: Tokenizer | None = None) -> tuple[str, ...]:
+    """The texts of a user, checked; with a tokenizer also that it finds something in each of them.
+
+    Raises:
+        TypeError: one string instead of a list, or something that is not a string in it.
+        ValueError: no texts; a text that is empty, only blanks or control characters, or not valid Unicode.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"texts is one string, {texts!r}; pass a list of texts: [{texts!r}].")
+    checked = tuple(texts)
+    if not checked:
+        raise ValueError('texts is empty; pass at least one, as in ["a dog"].')
+    words: Callable[[str], object] = getattr(tokenizer, "encode", len)
+    for index, text in enumerate(checked):
+        if not isinstance(text, str):
+            raise TypeError(f"text {index} is a {type(text).__name__}, {text!r}; texts are strings.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"text {index}, {text!r}, holds half of a surrogate pair, which is not valid Unicode; it was "
+                "probably decoded with the wrong codec. Read it as UTF-8."
+            ) from None
+        if not text.strip() or not words(text):
+            raise ValueError(
+                f"text {index} is {text!r}: there is no word in it to look for; write one or drop it."
+            )
+    return checked
+
+
+def tokenize(tokenizer: Tokenizer | None, texts: Sequence[str], context: int) -> Int[Tensor, "T S"]:
+    """Token ids of any strings, "" included, padded to the context as the tokenizer pads.
+
+    A text longer than the context loses its tail and keeps its end token; one `ClipsightWarning` per call shows what
+    was lost.
+
+    Args:
+        tokenizer: the model's tokenizer; None for a model without one.
+        texts: one or more strings.
+        context: token positions of the model.
+
+    Raises:
+        Unsupported: there is no tokenizer.
+    """
+    if tokenizer is None:
+        raise Unsupported(
+            "this model has no tokenizer (its vocabulary is not CLIP's), so strings cannot be encoded; pass token "
+            "ids, an integer tensor of shape (texts, positions), instead."
+        )
+    ids = tokenizer(list(texts), context_length=context)
+    tails = _tails(tokenizer, texts, ids, context)
+    if tails:
+        index = min(tails)
+        more = f" (and {len(tails) - 1} more)" if len(tails) > 1 else ""
+        warnings.warn(
+            f"text {_shorten(texts[index])!r}{more} is longer than the model's {context} tokens: its end is not seen, "
+            f"dropped: {_shorten(tails[index])!r}. Shorten it, or split it into several texts.",
+            ClipsightWarning,
+            stacklevel=2,
+        )
+    return ids
+
+
+def dropped_tails(tokenizer: Tokenizer, texts: Sequence[str], context: int) -> tuple[str, ...]:
+    """For each text the words that the context cuts off, "" where nothing is; lower case where the tokenizer lowers."""
+    tails = _tails(tokenizer, texts, tokenizer(list(texts), context_length=context), context)
+    return tuple(tails.get(index, "") for index in range(len(texts)))
+
+
+def _tails(tokenizer: Any, texts: Sequence[str], ids: Int[Tensor, "T S"], context: int) -> dict[int, str]:
+    """Index of each cut text -> what was cut off. Only a row without padding can have lost something."""
+    inner = getattr(tokenizer, "tokenizer", tokenizer)
+    padding = getattr(inner, "pad_token_id", None) or 0
+    tails = {}
+    for index in torch.nonzero(ids[:, -1] != padding).flatten().tolist():
+        if inner is tokenizer:
+            tokens = tokenizer.encode(texts[index])
+            dropped = tokens[context - 2 :]  # start and end token take two positions
+        else:
+            tokens = inner(texts[index], truncation=False)["input_ids"]
+            dropped = tokens[context - 1 : -1]
+        if dropped:
+            tails[index] = inner.decode(dropped).strip()
+    return tails
+
+
+def _shorten(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,144 @@
+"""What a model is and what can be done with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import open_clip
+from open_clip.transformer import QuickGELU, VisionTransformer
+from torch import nn
+
+from clipsight.models.open_clip_text import OpenClipText
+from clipsight.models.open_clip_vit import OpenClipVision, unsupported_reason
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+_FAMILIES = {"ModifiedResNet": "ResNet", "TimmModel": "timm"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A model in plain facts.
+
+    Attributes:
+        family: kind of image tower, such as "open_clip ViT".
+        grid: (h, w) patches at the training size; None for towers without a patch grid of ours.
+        size: (H, W) pixels of the training pictures.
+        patch: (height, width) of a patch in pixels; None as for `grid`.
+        width: width of the image tower's tokens; None as for `grid`.
+        depth: number of its blocks; None as for `grid`.
+        embed_dim: width of the joint space; None when the model does not say.
+        context: token positions of the text side.
+        activation: "quick_gelu" or "gelu".
+        templates: prompt templates that the model's own card asks for, () for texts as given.
+        contrast_vocabulary: names that `contrast="auto"` and `presence` compare with, () if the model has none.
+        methods: method id -> "" when it runs on this model, else why not. Filled when the lens is built.
+        surgery_depth: number of last blocks CLIP Surgery should rebuild, None for the recipe's own.
+        notes: what was decided at loading and is worth knowing, one sentence each.
+        figures: measured numbers that come with the weights, name -> value.
+    """
+
+    family: str
+    size: tuple[int, int]
+    context: int
+    activation: str
+    grid: tuple[int, int] | None = None
+    patch: tuple[int, int] | None = None
+    width: int | None = None
+    depth: int | None = None
+    embed_dim: int | None = None
+    templates: tuple[str, ...] = ()
+    contrast_vocabulary: tuple[str, ...] = ()
+    methods: Mapping[str, str] = field(default_factory=dict)
+    surgery_depth: int | None = None
+    notes: tuple[str, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The card as lines to read."""
+        rows = [
+            ("family", self.family),
+            ("picture", f"{self.size[0]} × {self.size[1]} pixels"),
+            ("grid", self._grid_line()),
+            ("tower", f"{self.depth} blocks of width {self.width}" if self.width else ""),
+            ("joint width", str(self.embed_dim or "")),
+            ("text", f"up to {self.context} tokens"),
+            ("activation", {"quick_gelu": "QuickGELU", "gelu": "GELU"}.get(self.activation, self.activation)),
+            ("templates", _few(self.templates)),
+            ("contrast with", _few(self.contrast_vocabulary)),
+            ("methods", ", ".join(name for name, reason in self.methods.items() if not reason)),
+            *(("off", f"{name}: {reason}") for name, reason in self.methods.items() if reason),
+            ("surgery depth", "" if self.surgery_depth is None else f"the last {self.surgery_depth} blocks"),
+            *(("figure", f"{name}: {_figure(value)}") for name, value in self.figures.items()),
+            *(("note", note) for note in self.notes),
+        ]
+        return "\n".join(f"{name:<14} {value}" for name, value in rows if value)
+
+    def _grid_line(self) -> str:
+        if self.grid is None or self.patch is None:
+            return ""
+        return f"{self.grid[0]} × {self.grid[1]} patches of {self.patch[0]} × {self.patch[1]} pixels"
+
+
+def vision_family(module: nn.Module) -> tuple[str, str]:
+    """(family, reason) of a model's image tower; the reason is "" when its patches can be read, else why not."""
+    visual: Any = module.visual
+    if isinstance(module, open_clip.CoCa):
+        family = "open_clip CoCa"
+    elif isinstance(visual, VisionTransformer):
+        family = "open_clip ViT"
+    else:
+        kind = type(visual).__name__
+        family = f"open_clip {_FAMILIES.get(kind, kind)}"
+    return family, unsupported_reason(visual) or ""
+
+
+def describe(module: nn.Module, *, notes: tuple[str, ...] = (), extras: Mapping[str, Any] = _EMPTY) -> Card:
+    """The card of an open_clip model.
+
+    Args:
+        module: the model; it is looked at, never changed.
+        notes: sentences to keep on the card.
+        extras: what a model folder's card.json says: `templates`, `contrast_vocabulary`, `surgery_depth`, `figures`,
+            `notes`; other keys are for its readers and are not used.
+    """
+    family, reason = vision_family(module)
+    visual: Any = module.visual
+    tower: dict[str, Any] = {}
+    if not reason:
+        view = OpenClipVision(visual)
+        tower = {
+            "grid": view.native_grid,
+            "patch": view.patch,
+            "width": view.width,
+            "depth": len(view.blocks),
+            "embed_dim": view.embed_dim,
+        }
+    size = visual.image_size
+    own_notes = (f"No maps from this model: {reason}",) if reason else ()
+    return Card(
+        family=family,
+        size=(size, size) if isinstance(size, int) else (size[0], size[1]),
+        context=OpenClipText(module).context,
+        activation=activation_of(module),
+        templates=tuple(extras.get("templates") or ()),
+        contrast_vocabulary=tuple(extras.get("contrast_vocabulary") or ()),
+        surgery_depth=extras.get("surgery_depth"),
+        notes=(*notes, *(extras.get("notes") or ()), *own_notes),
+        figures=MappingProxyType(dict(extras.get("figures") or {})),
+        **tower,
+    )
+
+
+def activation_of(module: nn.Module) -> str:
+    """Which activation the model runs: "quick_gelu" if any part of it does, else "gelu"."""
+    return "quick_gelu" if any(isinstance(part, QuickGELU) for part in module.modules()) else "gelu"
+
+
+def _few(names: tuple[str, ...], most: int = 6) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown}, … ({len(names)} in all)" if len(names) > most else shown
+
+
+def _figure(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

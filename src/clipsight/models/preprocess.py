@@ -1,0 +1,109 @@
+"""From a picture to the pixels a tower takes: which size, and how.
+
+Sizes are whole patches, so that no strip of the picture is cut off unseen.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from clipsight.models.loading import Preprocess
+
+MAX_PATCHES = 4096
+"""Above so many patches the long side is limited."""
+
+Resolution = str | int | tuple[int, int]
+"""`"native"`, `"square"`, a short side in pixels, or (height, width)."""
+
+_RESAMPLING = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """The size a picture is resized to, and what the user should know of it."""
+
+    size: tuple[int, int]
+    """(H, W) pixels, multiples of the patch."""
+    notes: tuple[str, ...] = ()
+
+
+def fit_size(
+    picture: tuple[int, int], resolution: Resolution, native: tuple[int, int], patch: tuple[int, int]
+) -> Fit:
+    """The (H, W) in pixels at which a picture is seen.
+
+    Args:
+        picture: (H, W) of the picture.
+        resolution: `"native"` short side at the model's training size, aspect kept; an int that short side; (H, W)
+            exactly; `"square"` the model's own size, stretched.
+        native: (H, W) the model was trained at.
+        patch: (height, width) of a patch.
+
+    Raises:
+        ValueError: an unknown word, a side below one patch, or an exact size that would cut patches.
+    """
+    if resolution == "square":
+        return Fit(size=native)
+    if isinstance(resolution, tuple):
+        if len(resolution) != 2 or any(side < p or side % p for side, p in zip(resolution, patch, strict=True)):
+            raise ValueError(
+                f"resolution={resolution!r} is not (height, width) in whole patches of {patch[0]}×{patch[1]} pixels; "
+                f"the nearest that is: {tuple(_whole(s, p) for s, p in zip(resolution, patch, strict=False))}."
+            )
+        return _limited(resolution, patch, long_axis=int(resolution[1] >= resolution[0]))
+    if resolution == "native":
+        short = min(native)
+    elif isinstance(resolution, int) and not isinstance(resolution, bool):
+        short = resolution
+    else:
+        raise ValueError(
+            f'resolution={resolution!r} is unknown; give "native", "square", a short side in pixels such as 448, or '
+            "(height, width)."
+        )
+    if short < max(patch):
+        raise ValueError(f"resolution={short} is smaller than a patch of {patch[0]}×{patch[1]} pixels; give at least {max(patch)}.")
+    scale = short / min(picture)
+    size = (_whole(picture[0] * scale, patch[0]), _whole(picture[1] * scale, patch[1]))
+    return _limited(size, patch, long_axis=int(picture[1] >= picture[0]))
+
+
+def _whole(side: float, patch: int) -> int:
+    return max(1, round(side / patch)) * patch
+
+
+def _limited(size: tuple[int, int], patch: tuple[int, int], long_axis: int) -> Fit:
+    grid = (size[0] // patch[0], size[1] // patch[1])
+    if grid[0] * grid[1] <= MAX_PATCHES:
+        return Fit(size=size)
+    short = min(grid[1 - long_axis], int(MAX_PATCHES**0.5))
+    limited = [0, 0]
+    limited[1 - long_axis], limited[long_axis] = short * patch[1 - long_axis], MAX_PATCHES // short * patch[long_axis]
+    note = (
+        f"The picture would need {grid[0]} × {grid[1]} patches; it was seen at {limited[1]} × {limited[0]} pixels, squeezed "
+        f"to {MAX_PATCHES} patches, so shapes are distorted. Cut it into parts for finer maps."
+    )
+    return Fit(size=(limited[0], limited[1]), notes=(note,))
+
+
+def to_pixels(picture: Image.Image, size: tuple[int, int], preprocess: Preprocess) -> Float[Tensor, "1 3 H W"]:
+    """Normalised pixels in float32 on the CPU.
+
+    Args:
+        picture: mode RGB.
+        size: (H, W) to resize to.
+        preprocess: the model's mean, deviation and resampling.
+    """
+    resampling = _RESAMPLING.get(preprocess.interpolation, Image.Resampling.BICUBIC)
+    resized = picture if picture.size == size[::-1] else picture.resize(size[::-1], resampling)
+    pixels = torch.from_numpy(np.array(resized, dtype=np.float32) / 255)
+    normalised = (pixels - torch.tensor(preprocess.mean)) / torch.tensor(preprocess.std)
+    return rearrange(normalised, "H W C -> 1 C H W").contiguous()

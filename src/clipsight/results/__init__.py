@@ -1,0 +1,21 @@
+"""Frozen results with raw values, how they were made, and their drawings and files."""
+
+from .classification import Classification
+from .explanation import Explanation, summary_line
+from .io import atomic_write, check_writable
+from .points import Points, similarity_to_points
+from .provenance import Provenance
+from .scaling import Scale, similarity_image
+
+__all__ = [
+    "Classification",
+    "Explanation",
+    "Points",
+    "Provenance",
+    "Scale",
+    "atomic_write",
+    "check_writable",
+    "similarity_image",
+    "similarity_to_points",
+    "summary_line",
+]

@@ -1,0 +1,70 @@
+"""The answer to "which of these labels fits the whole picture?"."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, suffix_of
+from .provenance import Provenance
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classification:
+    """Labels with the softmax of their scaled cosines, as CLIP classifies.
+
+    Probabilities sum to one over the given labels: they say which label fits better than the others,
+    not whether any of them is there. Arrays are not copied: treat them as read-only.
+
+    Errors: ValueError when counts do not agree.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: Float[Tensor, " T"]  # float32 on the CPU, sum 1
+    similarity: Float[Tensor, " T"]  # cosines
+    source: str  # name of the picture, "" if unknown
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        """Refuse fields that do not fit each other."""
+        object.__setattr__(self, "labels", tuple(self.labels))
+        for name in ("probabilities", "similarity"):
+            value = getattr(self, name)
+            if tuple(value.shape) != (len(self.labels),) or value.dtype != torch.float32:
+                raise ValueError(
+                    f"{name} must be float32 of shape ({len(self.labels)},), one for each label, "
+                    f"got {value.dtype} {tuple(value.shape)}."
+                )
+
+    def __repr__(self) -> str:
+        """The three best labels."""
+        best = ", ".join(f"{label!r} {p:.3f}" for label, p in self.top(3))
+        return f"Classification({best}; {len(self.labels)} labels)"
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` best (label, probability) pairs, best first; all of them when there are fewer."""
+        order = self.probabilities.argsort(descending=True, stable=True)[: max(k, 0)]
+        return [(self.labels[i], float(self.probabilities[i])) for i in order.tolist()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, labels in the order given."""
+        return {
+            "kind": "classification",
+            "format": FORMAT,
+            "source": self.source,
+            "labels": list(self.labels),
+            "probabilities": json_numbers(self.probabilities.numpy()),
+            "similarity": json_numbers(self.similarity.numpy()),
+            "provenance": self.provenance.to_dict(),
+        }
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write `to_dict` as .json and give back the path; errors as for `Explanation.save`."""
+        suffix_of(path, (".json",))
+        with atomic_write(path, overwrite=overwrite) as file:
+            file.write(json_bytes(self.to_dict()))
+        return Path(path)

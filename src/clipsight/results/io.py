@@ -1,0 +1,131 @@
+"""Files that are either whole or absent, and the two exact formats: npz and JSON numbers."""
+
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+FORMAT = 1  # raised when a reader of the former number could no longer understand the file
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a binary file that appears under `path` complete or not at all.
+
+    The bytes go to a temporary name in the same folder, which is renamed when the block ends and
+    removed when it raises. Without `overwrite` an existing file is kept, also one that appears
+    while the block runs.
+
+    Errors: FileExistsError, FileNotFoundError (no such folder: none is created, a typing error
+    should not make one), IsADirectoryError; OSError as it comes when the disk is full.
+
+    >>> with atomic_write("map.bin") as file:
+    ...     file.write(b"...")
+    """
+    target = Path(os.path.realpath(path))
+    check_writable(path, overwrite=overwrite)
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(temporary, target)
+        else:
+            _rename_to_new(temporary, target, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Raise what `atomic_write` would raise at once: for callers with long work before the writing."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder; give the name of a file in it, such as 'map.png'.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {str(path)!r}: the folder {str(Path(path).parent)!r} does not exist; "
+            "create it first or correct the name."
+        )
+    if not overwrite and os.path.lexists(target):
+        raise _exists(path)
+
+
+def _exists(path: str | os.PathLike[str]) -> FileExistsError:
+    return FileExistsError(
+        f"{str(path)!r} exists and was kept; choose another name or pass overwrite=True "
+        "(--overwrite on the command line)."
+    )
+
+
+def _rename_to_new(temporary: Path, target: Path, asked: str | os.PathLike[str]) -> None:
+    try:
+        os.link(temporary, target)  # unlike rename, fails when another program made the file meanwhile
+    except FileExistsError:
+        raise _exists(asked) from None
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise _exists(asked) from None
+        os.replace(temporary, target)
+
+
+def suffix_of(path: str | os.PathLike[str], known: Sequence[str]) -> str:
+    """The lower-case suffix of `path`; ValueError listing `known` when it is none of them."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in known:
+        got = f"the suffix {suffix!r}" if suffix else "no suffix"
+        raise ValueError(
+            f"cannot save as {str(path)!r}: it has {got}, and the suffix chooses the format; "
+            f"end the name with one of {', '.join(known)}."
+        )
+    return suffix
+
+
+def json_numbers(values: np.ndarray) -> Any:
+    """Nested lists with the shortest decimals that give back each float32; None for NaN and infinity."""
+    exact = np.asarray(values, np.float32)
+    decimals = exact.astype("U32").astype(np.float64).astype(object)
+    decimals[~np.isfinite(exact)] = None
+    return decimals.tolist()
+
+
+def json_bytes(data: Any) -> bytes:
+    """UTF-8 JSON with a final newline; numbers that JSON cannot hold raise ValueError."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def write_npz(file: BinaryIO, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Arrays as they are and `meta` as one JSON string: readable with allow_pickle=False."""
+    np.savez_compressed(file, meta=np.array(json.dumps(meta)), **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The inverse of `write_npz`; ValueError naming the file when it is not such a file."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"{str(path)!r} does not exist; give a file that explanation.save('….npz') wrote."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            meta = json.loads(str(archive["meta"]))
+            arrays = {name: archive[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not a complete clipsight result ({error}); "
+            "give a file that explanation.save('….npz') wrote."
+        ) from error
+    if meta.get("format", 0) > FORMAT:
+        raise ValueError(
+            f"{str(path)!r} has format {meta['format']} and this clipsight reads up to {FORMAT}; "
+            "it was written by a newer clipsight: upgrade."
+        )
+    return meta, arrays

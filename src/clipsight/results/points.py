@@ -1,0 +1,125 @@
+"""Points for a promptable segmenter (SAM), chosen from a map."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .scaling import Number
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Points:
+    """Prompt points of one text: where the map is high (label 1) and where it is low (label 0).
+
+    `xy` (P, 2): (x, y) in pixels of the original picture, x to the right, y down, inside the picture.
+    `labels` (P,): positives first. There may be none (P = 0): the map had no clear peak, and a
+    segmenter should then not be asked. SAM takes both arrays as they are:
+    `predictor.predict(points.xy, points.labels, multimask_output=True)`.
+    """
+
+    text: str
+    xy: Int[np.ndarray, "P 2"]
+    labels: Int[np.ndarray, "P"]
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together."""
+        if self.xy.ndim != 2 or self.xy.shape[1] != 2 or self.labels.shape != self.xy.shape[:1]:
+            raise ValueError(
+                f"points need xy of shape (P, 2) and labels of shape (P,), got {self.xy.shape} and "
+                f"{self.labels.shape}."
+            )
+
+    @property
+    def positives(self) -> Int[np.ndarray, "Q 2"]:
+        """The (x, y) rows with label 1."""
+        return self.xy[self.labels == 1]
+
+    @property
+    def negatives(self) -> Int[np.ndarray, "Q 2"]:
+        """The (x, y) rows with label 0."""
+        return self.xy[self.labels == 0]
+
+    def __len__(self) -> int:
+        """How many points there are, of both labels."""
+        return len(self.labels)
+
+
+def similarity_to_points(
+    scores: Float[Tensor, "h w"], size: tuple[int, int], *, threshold: Number = 0.8, downsample: int = 2
+) -> tuple[Int[np.ndarray, "P 2"], Int[np.ndarray, "P"]]:
+    """Points of one map: as many negatives as positives, each group by ascending score.
+
+    The map is made `downsample` times coarser (bilinear) and min-maxed; cells at or above `threshold`
+    are positive, never more than half of all cells; the same number of lowest cells is negative.
+    A cell gives its centre in a picture of `size` = (H, W) pixels. Constant maps and maps that are
+    not finite give no points.
+
+    Errors: ValueError when `threshold` is outside (0, 1] or `downsample` below 1.
+    Source: arXiv 2304.05653, `similarity_map_to_points` of xmed-lab/CLIP_Surgery at d4696d4.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold {threshold} is outside (0, 1]; it is a share of the map's range, such as 0.8.")
+    if downsample < 1:
+        raise ValueError(f"downsample {downsample} is below 1; 1 keeps the map's own grid, 2 halves it.")
+    none = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
+    if not bool(torch.isfinite(scores).all()):
+        return none
+    h, w = (max(side // downsample, 1) for side in scores.shape)
+    coarse = F.interpolate(scores[None, None].float(), (h, w), mode="bilinear", align_corners=False).flatten()
+    low, high = coarse.min(), coarse.max()
+    if not bool(high > low):
+        return none
+    ascending, order = ((coarse - low) / (high - low)).sort(stable=True)
+    count = min(int((ascending >= threshold).sum()), coarse.numel() // 2)
+    if count == 0:
+        return none
+    cells = torch.cat([order[-count:], order[:count]]).numpy()
+    height, width = size
+    # integer arithmetic for int(min((cell + 0.5) * width / w, width - 1))
+    x = np.minimum((2 * (cells % w) + 1) * width // (2 * w), width - 1)
+    y = np.minimum((2 * (cells // w) + 1) * height // (2 * h), height - 1)
+    return np.stack([x, y], axis=1).astype(np.int64), np.repeat(np.array([1, 0], np.int64), count)
+
+
+def joint_points(
+    maps: Sequence[Float[Tensor, "h w"]],
+    size: tuple[int, int],
+    *,
+    threshold: Number = 0.8,
+    downsample: int = 2,
+) -> tuple[Int[np.ndarray, "P 2"], Int[np.ndarray, "P"]]:
+    """Points of several targets together: positives of each map, negatives of their common map.
+
+    The common map is the mean of the maps, each min-maxed over its patches, so that a place that one
+    target fills is not called negative for the other. A map without points adds nothing.
+    """
+    each = [similarity_to_points(m, size, threshold=threshold, downsample=downsample) for m in maps]
+    kept = [m for m, (xy, _) in zip(maps, each, strict=True) if len(xy)]
+    if not kept:
+        return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
+    common = torch.stack([(m - m.min()) / (m.max() - m.min()) for m in kept]).mean(0)
+    xy, labels = similarity_to_points(common, size, threshold=threshold, downsample=downsample)
+    positives = np.concatenate([xy[labels == 1] for xy, labels in each])
+    negatives = xy[labels == 0]
+    ones, zeros = np.ones(len(positives), np.int64), np.zeros(len(negatives), np.int64)
+    return np.concatenate([positives, negatives]), np.concatenate([ones, zeros])
+
+
+def peak(scores: Float[Tensor, "h w"], size: tuple[int, int]) -> tuple[int, int, float] | None:
+    """The highest patch as (x, y, score): its centre in pixels of a picture of `size` = (H, W).
+
+    None when no score is finite or all are equal.
+    """
+    finite = torch.isfinite(scores)
+    if not bool(finite.any()) or bool(scores[finite].max() == scores[finite].min()):
+        return None
+    h, w = scores.shape
+    best = int(torch.where(finite, scores, -torch.inf).argmax())
+    height, width = size
+    x, y = (2 * (best % w) + 1) * width // (2 * w), (2 * (best // w) + 1) * height // (2 * h)
+    return min(x, width - 1), min(y, height - 1), float(scores.flatten()[best])

@@ -1,0 +1,7 @@
+"""The emoji world: pictures with perfect ground truth, for tests, training and honest figures."""
+
+from clipsight.world.make import make_scene, make_scenes
+from clipsight.world.scene import Caption, Foil, Relation, Scene, SceneObject
+from clipsight.world.sprites import COLORS, DAMAGES, nouns
+
+__all__ = ["COLORS", "DAMAGES", "Caption", "Foil", "Relation", "Scene", "SceneObject", "make_scene", "make_scenes", "nouns"]

@@ -1,0 +1,169 @@
+"""The other verbs, and what all of them share."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import clipsight
+from clipsight.cli import main
+from clipsight.cli.checks import check_allocator, check_hub
+from clipsight.errors import ClipsightWarning, HubUnreachable
+
+HEAVY = {"torch", "numpy", "matplotlib", "open_clip", "PIL", "scipy", "sklearn"}
+
+
+def test_help_names_every_command_and_loads_nothing_heavy():
+    code = "import sys; from clipsight.cli import main; main(['--help']); print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    *page, modules = done.stdout.splitlines()
+    for verb in ("explain", "classify", "demo", "world", "models", "methods", "doctor"):
+        assert any(verb in line for line in page)
+    assert HEAVY.isdisjoint(modules.split())
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert (code, out.strip()) == (0, clipsight.__version__)
+
+
+def test_classify_prints_the_best_and_writes_only_when_asked(lens, run):
+    words = ("classify", "dog.jpg", "--label", "cat", "--label", "dog", "--top", "1")
+    code, out, _ = run(*words)
+    assert code == 0
+    assert [line.split()[-1] for line in out.splitlines()] == ["dog.jpg", "dog"]
+    assert not list(Path().glob("*.json"))
+    assert run(*words, "--out", "answers")[0] == 0
+    assert json.loads(Path("answers/dog.classify.json").read_text())["labels"] == ["cat", "dog"]
+
+
+def test_classify_as_json(lens, run):
+    _, out, _ = run("classify", "dog.jpg", "--label", "cat", "--label", "dog", "--json")
+    assert json.loads(out)["results"][0]["result"]["labels"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("words", [["--label", "x", "--top", "0"], ["--label", "x", "--out", "a.png"], []])
+def test_classify_asked_wrongly(lens, run, words):
+    code, _, err = run("classify", "dog.jpg", *words)
+    assert (code, len(err.splitlines()), lens.loaded) == (2, 1, [])
+
+
+def test_an_unreachable_hub_is_one_sentence_and_exit_code_1(lens, run, monkeypatch):
+    def load(*_: object, **__: object) -> None:
+        raise HubUnreachable("the weights could not be had;\nuse --model clipsight-tiny or a path.")
+
+    monkeypatch.setattr(clipsight, "load", load)
+    code, out, err = run("explain", "dog.jpg", "--text", "a dog")
+    assert (code, out) == (1, "")
+    assert err.startswith("clipsight: the weights")
+    assert len(err.splitlines()) == 1
+
+
+def test_an_unforeseen_error_says_how_to_see_more(lens, run, monkeypatch):
+    def load(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(clipsight, "load", load)
+    code, _, err = run("explain", "dog.jpg", "--text", "a dog")
+    assert code == 1
+    assert "--debug" in err
+
+
+def test_our_warnings_are_one_line_and_those_of_libraries_silent(lens, run, monkeypatch):
+    def load(model: str, **arguments: object) -> object:
+        warnings.warn("the activation was not told", ClipsightWarning, stacklevel=1)
+        warnings.warn("something of a library", FutureWarning, stacklevel=1)
+        return lens
+
+    monkeypatch.setattr(clipsight, "load", load)
+    code, _, err = run("explain", "dog.jpg", "--text", "a dog")
+    assert (code, err) == (0, "clipsight: note: the activation was not told\n")
+
+
+def test_an_interrupted_command_says_so(lens, monkeypatch, capsys):
+    def load(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clipsight, "load", load)
+    assert main(["explain", "dog.jpg", "--text", "a dog"]) == 130
+    assert capsys.readouterr().err == "clipsight: stopped.\n"
+
+
+def test_methods_show_source_and_grade(run):
+    code, out, _ = run("methods")
+    assert code == 0
+    for expected in ("clip_surgery", "2304.05653", "the last 6 blocks", "grade"):
+        assert expected in out
+    listed = json.loads(run("methods", "--json")[1])["methods"]
+    assert [method["id"] for method in listed] == ["clip", "clip_surgery"]
+
+
+def test_models_are_filtered_by_pattern(run):
+    code, out, _ = run("models", "vit-b-16", "--json")
+    listed = {model["model"]: model["pretrained"] for model in json.loads(out)["models"]}
+    assert code == 0
+    assert "openai" in listed["ViT-B-16"]
+    assert all("vit-b-16" in name.lower() for name in listed)
+    assert "clipsight-tiny" in run("models", "clipsight*")[1]
+    code, _, err = run("models", "no-such-model")
+    assert (code, len(err.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize("layout", ["tsv", "webdataset", "voc"])
+def test_world_writes_and_keeps_a_folder_that_holds_something(run, tmp_path, layout):
+    out = tmp_path / layout
+    code, printed, _ = run("world", out, "--layout", layout, "--count", "3", "--size", "64")
+    assert code == 0
+    assert str(out) in printed.replace("\n", "")
+    before = sorted(out.rglob("*"))
+    assert before
+    code, _, err = run("world", out, "--layout", layout, "--count", "1")
+    assert (code, len(err.splitlines()), sorted(out.rglob("*"))) == (1, 1, before)
+
+
+def test_doctor_reports_and_connects_nowhere(run):
+    code, out, _ = run("doctor", "--json")
+    findings = {finding["name"]: finding for finding in json.loads(out)["findings"]}
+    assert {"clipsight", "libraries", "devices", "threads", "allocator", "clipsight-tiny", "hub"} <= set(
+        findings
+    )
+    assert code == (1 if findings["clipsight-tiny"]["verdict"] == "bad" else 0)
+    assert "torch" in findings["libraries"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "maps", "libc", "verdict"),
+    [
+        ({}, "", "glibc", "slow"),
+        ({"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}, "", "glibc", "good"),
+        (
+            {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=99999999999"},
+            "",
+            "glibc",
+            "good",
+        ),
+        ({"MALLOC_MMAP_MAX_": "0"}, "", "glibc", "slow"),
+        ({}, "7f00 r-xp /usr/lib/libjemalloc.so.2", "glibc", "good"),
+        ({}, "", "", "info"),
+    ],
+)
+def test_doctor_sees_allocator_settings(environ, maps, libc, verdict):
+    assert check_allocator(environ, maps, libc).verdict == verdict
+
+
+def test_doctor_names_ways_on_when_the_hub_cannot_be_reached(monkeypatch):
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://192.0.2.1")
+    assert "not tried" in check_hub(connect=False).text
+    finding = check_hub(connect=True)
+    assert "cannot be reached" in finding.text
+    assert "clipsight-tiny" in finding.advice

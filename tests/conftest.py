@@ -1,0 +1,33 @@
+"""What every test runs under: checked shapes, two threads, no network."""
+
+import os
+import socket
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TQDM_DISABLE"] = "1"
+os.environ["COLUMNS"] = "110"
+os.environ.pop("FORCE_COLOR", None)
+os.environ["NO_COLOR"] = "1"
+
+import jaxtyping
+import pytest
+
+# Before anything imports the package: every annotated shape is checked at every call.
+jaxtyping.install_import_hook("clipsight", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see the machine as offline: a connection to anything but this machine is refused."""
+    plain_connect = socket.socket.connect
+
+    def connect(self: socket.socket, address: object) -> None:
+        local = self.family == socket.AF_UNIX or (
+            isinstance(address, tuple) and address[0] in ("127.0.0.1", "::1", "localhost")
+        )
+        if not local:
+            raise OSError(101, f"network is unreachable (tests run offline; asked for {address!r})")
+        plain_connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
