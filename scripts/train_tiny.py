@@ -15,7 +15,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from clipsight.models.folder import write_model_folder
 from clipsight.world import make_scenes, nouns
 
 MODEL = {
@@ -226,14 +226,26 @@ def train(settings: Settings, pool: Pool, out: Path, save_every: int, eval_every
     return clip
 
 
-def full_state(clip: CLIP, ids: np.ndarray) -> Iterator[tuple[str, Tensor]]:
+def full_state(state: dict[str, Tensor], ids: np.ndarray) -> dict[str, Tensor]:
     """The state over the whole CLIP vocabulary: rows that were never trained hold the mean row."""
-    for name, value in clip.state_dict().items():
-        if name == "token_embedding.weight":
-            table = value.mean(0, keepdim=True).repeat(MODEL["text_cfg"]["vocab_size"], 1)
-            table[torch.from_numpy(ids.astype(np.int64))] = value
-            value = table
-        yield name, value
+    trained = state["token_embedding.weight"]
+    table = trained.mean(0, keepdim=True).repeat(MODEL["text_cfg"]["vocab_size"], 1)
+    table[torch.from_numpy(ids.astype(np.int64))] = trained
+    return {**state, "token_embedding.weight": table}
+
+
+def export(clip: CLIP, vocabulary: Vocabulary, folder: Path, settings: dict[str, object]) -> None:
+    """Write the folder that ships; `scripts/evaluate_tiny.py` adds the figures."""
+    whole = CLIP(**MODEL)
+    whole.load_state_dict(full_state(clip.state_dict(), vocabulary.ids))
+    preprocess = {"size": SIZE, "mean": MEAN.flatten().tolist(), "std": STD.flatten().tolist(), "interpolation": "bicubic"}
+    card = {
+        "about": "Trained from scratch on the emoji world by scripts/train_tiny.py; knows nothing of photographs.",
+        "training": settings,
+        "templates": TEMPLATES,
+        "contrast_vocabulary": nouns(),
+    }
+    write_model_folder(folder, whole, MODEL, {**preprocess, "resize_mode": "squash"}, card)
 
 
 def main() -> None:
@@ -259,7 +271,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
     pool = render_pool(args.pool, args.single, args.mixed, args.seed, os.cpu_count() or 1)
-    train(Settings(**chosen), pool, args.out, args.save_every, args.eval_every)
+    clip = train(Settings(**chosen), pool, args.out, args.save_every, args.eval_every)
+    export(clip, Vocabulary(pool), args.out / "clipsight-tiny", chosen)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ unchecked = inspect.unwrap(read_picture)  # without beartype, as users call it
 @pytest.fixture
 def photo() -> Image.Image:
     across = np.linspace(0, 255, 60).astype(np.uint8)
-    return Image.fromarray(np.stack([np.tile(across, (40, 1)), np.full((40, 60), 90, np.uint8)] + [np.tile(across[::-1], (40, 1))], -1))
+    planes = [np.tile(across, (40, 1)), np.full((40, 60), 90, np.uint8), np.tile(across[::-1], (40, 1))]
+    return Image.fromarray(np.stack(planes, -1))
 
 
 def close(image: Image.Image, other: Image.Image, by: float = 6) -> bool:
@@ -136,7 +137,12 @@ def _png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +166,10 @@ def test_truncated_files_are_refused(tmp_path: Path, photo: Image.Image) -> None
         path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
         with pytest.raises(PictureError, match=rf"cut\.{kind.lower()}.*damaged.*again"):
             read_picture(path)
-    with Image.open(tmp_path / "cut.jpeg") as opened, pytest.raises(PictureError, match=r"cut\.jpeg.*damaged"):
+    with (
+        Image.open(tmp_path / "cut.jpeg") as opened,
+        pytest.raises(PictureError, match=r"cut\.jpeg.*damaged"),
+    ):
         read_picture(opened)
 
 

@@ -85,12 +85,13 @@ class Lens:
     Attributes:
         card: the model in plain facts: family, grid, context, activation, contrast vocabulary, templates, methods.
         module: the open_clip model, as found.
+        text_view: its text tower, seen through one narrow view.
     """
 
     def __init__(self, loaded: Loaded) -> None:
         self.module = loaded.module
         self._loaded = loaded
-        self._text = OpenClipText(loaded.module)
+        self.text_view = OpenClipText(loaded.module)
         self._cache = TextCache()
         _, reason = vision_family(loaded.module)
         self._off = reason
@@ -149,12 +150,12 @@ class Lens:
         if isinstance(texts, Tensor):
             if resolve_templates(templates):
                 raise ValueError("templates cannot be filled with token ids; pass strings, or leave templates out.")
-            return encode_ids(self._text, texts)
+            return encode_ids(self.text_view, texts)
         prompts = resolve_templates(templates)
         return self._cache.get(
             check_texts(texts),
             prompts,
-            lambda missing: encode_texts(self._text, self._loaded.tokenizer, missing, prompts or None),
+            lambda missing: encode_texts(self.text_view, self._loaded.tokenizer, missing, prompts or None),
         )
 
     def patch_features(
@@ -326,7 +327,7 @@ class Lens:
         return self.encode_text(names, chosen or None) if names else None
 
     def _empty(self, prompts: tuple[str, ...]) -> Float[Tensor, "1 E"]:
-        return self._cache.get(("",), prompts, lambda _: encode_empty(self._text, self._loaded.tokenizer, prompts))
+        return self._cache.get(("",), prompts, lambda _: encode_empty(self.text_view, self._loaded.tokenizer, prompts))
 
     def _encode_together(self, seen: Sequence["Seen"], recipe: Recipe, batch: int) -> None:
         """Encode pictures of one size in common passes and hand each its features."""

@@ -42,9 +42,9 @@ def read_picture(source: PictureSource) -> Image.Image:
     """The picture as a new Pillow image in mode RGB, upright, eight bits.
 
     `source`: a path, a Pillow image (left as it is) or a uint8 array of shape (H, W, 3), (H, W, 4) or
-    (H, W) in RGB order (arrays from OpenCV are BGR: reverse the last axis). EXIF rotation is applied, the first frame of
-    an animation taken, transparency laid on white, 16-bit samples scaled to eight, floating-point files
-    read as 0…1 or 0…255.
+    (H, W) in RGB order (arrays from OpenCV are BGR: reverse the last axis). EXIF rotation is applied, the
+    first frame of an animation taken, transparency laid on white, 16-bit samples scaled to eight,
+    floating-point files read as 0…1 or 0…255.
 
     Errors: PictureError, one sentence naming the source, for what is missing, a folder, truncated, empty, above
     200 megapixels or no picture at all, and for arrays of another type or shape; TypeError for other objects.
@@ -79,7 +79,9 @@ def _from_file(path: str) -> Image.Image:
         raise PictureError(f"cannot read the picture {path!r}: there is no such file; {advice}.")
     if not os.path.isfile(path):
         kind = "a folder" if os.path.isdir(path) else "not an ordinary file"
-        raise PictureError(f"cannot read the picture {path!r}: it is {kind}; give one picture file, or several.")
+        raise PictureError(
+            f"cannot read the picture {path!r}: it is {kind}; give one picture file, or several."
+        )
     if os.path.getsize(path) == 0:
         raise PictureError(f"cannot read the picture {path!r}: the file is empty; copy or download it again.")
     with _quiet(), _refusing_broken(path), Image.open(path) as image:
@@ -101,7 +103,9 @@ def _refusing_broken(name: str) -> Iterator[None]:
             "or its beginning is damaged; save it again as PNG or JPEG."
         ) from error
     except PermissionError as error:
-        raise PictureError(f"cannot read the picture {name!r}: reading is not permitted; change its rights.") from error
+        raise PictureError(
+            f"cannot read the picture {name!r}: reading is not permitted; change its rights."
+        ) from error
     except _BROKEN as error:
         raise PictureError(
             f"cannot read the picture {name!r}: it is truncated or damaged ({error}); copy or download it again."
@@ -111,7 +115,9 @@ def _refusing_broken(name: str) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     with _FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large pictures, odd EXIF and TIFF tags, palettes: all are handled here
+        warnings.simplefilter(
+            "ignore"
+        )  # of large pictures, odd EXIF and TIFF tags, palettes: all are handled here
         yield
 
 
@@ -119,11 +125,16 @@ def _check_size(image: Image.Image, name: str) -> None:
     if image.width * image.height > MOST_PIXELS:
         raise PictureError(_too_large(name, image.size))
     if 0 in image.size:
-        raise PictureError(f"cannot read the picture {name!r}: it has no pixels ({image.width} × {image.height}).")
+        raise PictureError(
+            f"cannot read the picture {name!r}: it has no pixels ({image.width} × {image.height})."
+        )
 
 
 def _too_large(name: str, size: tuple[int, int] | None) -> str:
-    got, limit = "it has too many pixels", "Pillow's limit is about 179"  # twice Image.MAX_IMAGE_PIXELS, unless changed
+    got, limit = (
+        "it has too many pixels",
+        "Pillow's limit is about 179",
+    )  # twice Image.MAX_IMAGE_PIXELS, unless changed
     if size:
         got, limit = f"it has {size[0]} × {size[1]} pixels", f"the limit is {MOST_PIXELS // 1_000_000}"
     return (
@@ -181,17 +192,23 @@ def _from_array(array: np.ndarray) -> Image.Image:
         raise PictureError(f"a picture array must be uint8 with values 0…255, got {array.dtype}; {cure}.")
     shape = array.shape
     if array.ndim == 4:
-        raise PictureError(f"one picture was asked and an array of shape {shape} given; pass its pictures one by one.")
+        raise PictureError(
+            f"one picture was asked and an array of shape {shape} given; pass its pictures one by one."
+        )
     if not (array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4))):
         planes = array.ndim == 3 and shape[0] in (1, 3, 4)
-        cure = "the channels come last: write `np.moveaxis(x, 0, -1)`" if planes else "give rows × columns × RGB"
-        raise PictureError(f"a picture array must have shape (H, W, 3), (H, W, 4) or (H, W), got {shape}; {cure}.")
+        cure = (
+            "the channels come last: write `np.moveaxis(x, 0, -1)`" if planes else "give rows × columns × RGB"
+        )
+        raise PictureError(
+            f"a picture array must have shape (H, W, 3), (H, W, 4) or (H, W), got {shape}; {cure}."
+        )
     if array.size == 0:
         raise PictureError(f"a picture array of shape {shape} has no pixels.")
+    if shape[0] * shape[1] > MOST_PIXELS:
+        raise PictureError(_too_large("array", (shape[1], shape[0])))
     flat = array[..., 0] if array.ndim == 3 and shape[2] == 1 else array
-    image = Image.fromarray(np.ascontiguousarray(flat))
-    _check_size(image, f"array of shape {shape}")
-    return _to_rgb(image, "array")
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(flat)), "array")
 
 
 def _described(image: Image.Image) -> str:

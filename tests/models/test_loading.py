@@ -1,4 +1,4 @@
-"""What a user names becomes a model: names, tags, files, folders, live modules, the hub."""
+"""What a user names becomes a model: names, tags, files, folders, the hub."""
 
 import copy
 import json
@@ -8,15 +8,13 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
-from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
-from clipsight.errors import CheckpointError, ClipsightWarning, HubUnreachable, Unsupported
+from clipsight.errors import CheckpointError, ClipsightWarning, HubUnreachable
 from clipsight.models import folder as folder_module
 from clipsight.models import hub, sources
-from clipsight.models.card import vision_family
 from clipsight.models.fingerprint import fingerprint
 from clipsight.models.folder import write_model_folder
 from clipsight.models.loading import load_model
@@ -302,91 +300,6 @@ def test_number_types(folder, clip, asked, kind):
     loaded = load_model(f"local-dir:{folder}", device="cpu", dtype=asked)
     assert {parameter.dtype for parameter in loaded.module.parameters()} == {kind}
     assert loaded.fingerprint == fingerprint(clip)
-
-
-# Live modules
-
-
-def test_live_module_is_taken_as_it_is(clip):
-    loaded = load_model(clip)
-    assert loaded.module is clip
-    assert loaded.name == "live module"
-    assert loaded.pretrained is None
-    assert loaded.card.grid == (4, 4)
-    assert loaded.preprocess.size == (64, 64)
-    assert loaded.tokenizer(["a dog"]).shape == (1, 77)
-
-
-def test_live_module_in_training_mode_is_left_in_it(clip):
-    module = copy.deepcopy(clip).train()
-    loaded = load_model(module)
-    assert module.training
-    assert all(part.training for part in module.modules())
-    assert not any(part.training for part in loaded.module.modules())
-    shared = {id(parameter) for parameter in module.parameters()}
-    assert {id(parameter) for parameter in loaded.module.parameters()} == shared
-
-
-def test_live_module_moved_is_a_copy(clip):
-    loaded = load_model(clip, dtype="bf16")
-    assert next(loaded.module.parameters()).dtype == torch.bfloat16
-    assert next(clip.parameters()).dtype == torch.float32
-    assert loaded.fingerprint == fingerprint(clip)
-
-
-def test_live_module_with_another_vocabulary_has_no_tokenizer():
-    text = CLIPTextCfg(**{**TINY_TEXT, "vocab_size": 50})
-    module = open_clip.CustomTextCLIP(32, CLIPVisionCfg(**TINY_VISION), text)
-    assert load_model(module).tokenizer is None
-
-
-def test_live_modules_that_are_refused(clip):
-    with pytest.raises(Unsupported, match="Linear"):
-        load_model(nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="live module"):
-        load_model(clip, "openai")
-    with pytest.raises(ValueError, match="live module"):
-        load_model(clip, quick_gelu=True)
-
-
-# Families and fingerprints
-
-
-def test_families(clip):
-    assert vision_family(clip) == ("open_clip ViT", "")
-    resnet = open_clip.CLIP(
-        32, CLIPVisionCfg(layers=(1, 1, 1, 1), width=32, image_size=64), CLIPTextCfg(**TINY_TEXT)
-    )
-    family, reason = vision_family(resnet)
-    assert family == "open_clip ResNet"
-    assert "ModifiedResNet" in reason
-    card = load_model(resnet).card
-    assert card.grid is None
-    assert reason in card.notes[-1]
-    assert "No maps" in str(card)
-
-
-def test_fingerprint_tells_weights_apart_and_nothing_else(clip):
-    mark = fingerprint(clip)
-    assert len(mark) == 12
-    assert mark == fingerprint(copy.deepcopy(clip))
-    assert mark == fingerprint(copy.deepcopy(clip).half())
-    other = copy.deepcopy(clip)
-    with torch.no_grad():
-        other.ln_final.bias[3] += 1e-3
-    assert fingerprint(other) != mark
-
-
-def test_fingerprint_of_large_models_samples(clip, monkeypatch):
-    whole = fingerprint(clip)
-    monkeypatch.setattr("clipsight.models.fingerprint._WHOLE_BYTES", 1000)
-    mark = fingerprint(clip)
-    assert mark != whole
-    assert mark == fingerprint(copy.deepcopy(clip))
-    other = copy.deepcopy(clip)
-    with torch.no_grad():
-        other.token_embedding.weight.add_(1e-3)
-    assert fingerprint(other) != mark
 
 
 # The hub

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from results.scenes import explanation
 
 from clipsight.results import figure, heat, typeset
 from clipsight.results.scaling import Scale
+from results.scenes import explanation
 
 LONG = "a photograph of a small fluffy grey cat that sits in front of a large computer monitor while somebody writes"
 
@@ -113,7 +113,17 @@ def test_grid_of_odd_pictures(image: tuple[int, int]) -> None:
 
 
 def test_texts_of_every_kind_draw_without_a_warning() -> None:
-    texts = (LONG, "кошка и собака", "고양이 猫", "🐶 dog \u200d\ufe0f", "$x^2$ a_b \\frac", "بكلب", "a\tb\x00c\n", "", "W" * 300)
+    texts = (
+        LONG,
+        "кошка и собака",
+        "고양이 猫",
+        "🐶 dog \u200d\ufe0f",
+        "$x^2$ a_b \\frac",
+        "بكلب",
+        "a\tb\x00c\n",
+        "",
+        "W" * 300,
+    )
     sheet = explanation(texts).grid()
     assert sheet.width > 1200
 
@@ -139,7 +149,9 @@ def test_wrapping_fits_and_ends_with_an_ellipsis() -> None:
 
 def test_many_texts_and_unmeasured_presence() -> None:
     ex = explanation([f"thing {k}" for k in range(20)])
-    ex = replace(ex, presence=torch.full((20,), torch.nan), presence_reason="the model has no contrast vocabulary")
+    ex = replace(
+        ex, presence=torch.full((20,), torch.nan), presence_reason="the model has no contrast vocabulary"
+    )
     assert ex.grid(scale="shared").height > 1000
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from results.scenes import PROVENANCE, explanation
 
 from clipsight.results import Classification, Provenance, summary_line
+from results.scenes import PROVENANCE, explanation
 
 
 def test_maps_by_text_and_by_row() -> None:

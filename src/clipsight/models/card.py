@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import open_clip
@@ -12,7 +11,6 @@ from torch import nn
 from clipsight.models.open_clip_text import OpenClipText
 from clipsight.models.open_clip_vit import OpenClipVision, unsupported_reason
 
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 _FAMILIES = {"ModifiedResNet": "ResNet", "TimmModel": "timm"}
 
 
@@ -93,15 +91,15 @@ def vision_family(module: nn.Module) -> tuple[str, str]:
     return family, unsupported_reason(visual) or ""
 
 
-def describe(module: nn.Module, *, notes: tuple[str, ...] = (), extras: Mapping[str, Any] = _EMPTY) -> Card:
+def describe(module: nn.Module, extras: Mapping[str, Any] | None = None) -> Card:
     """The card of an open_clip model.
 
     Args:
         module: the model; it is looked at, never changed.
-        notes: sentences to keep on the card.
         extras: what a model folder's card.json says: `templates`, `contrast_vocabulary`, `surgery_depth`, `figures`,
             `notes`; other keys are for its readers and are not used.
     """
+    said = extras or {}
     family, reason = vision_family(module)
     visual: Any = module.visual
     tower: dict[str, Any] = {}
@@ -121,11 +119,11 @@ def describe(module: nn.Module, *, notes: tuple[str, ...] = (), extras: Mapping[
         size=(size, size) if isinstance(size, int) else (size[0], size[1]),
         context=OpenClipText(module).context,
         activation=activation_of(module),
-        templates=tuple(extras.get("templates") or ()),
-        contrast_vocabulary=tuple(extras.get("contrast_vocabulary") or ()),
-        surgery_depth=extras.get("surgery_depth"),
-        notes=(*notes, *(extras.get("notes") or ()), *own_notes),
-        figures=MappingProxyType(dict(extras.get("figures") or {})),
+        templates=tuple(said.get("templates") or ()),
+        contrast_vocabulary=tuple(said.get("contrast_vocabulary") or ()),
+        surgery_depth=said.get("surgery_depth"),
+        notes=(*(said.get("notes") or ()), *own_notes),
+        figures=dict(said.get("figures") or {}),
         **tower,
     )
 

@@ -75,7 +75,8 @@ def apply_state(module: nn.Module, state: State, *, source: str, architecture: s
     Raises:
         CheckpointError: the weights belong to another architecture; lists the first names that differ.
     """
-    state = dict(convert_state_dict(module, dict(state)))
+    model: Any = module
+    state = dict(convert_state_dict(model, dict(state)))
     if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     own = module.state_dict()

@@ -108,7 +108,7 @@ def load_model(
         name=name,
         pretrained=weights,
         fingerprint=mark,
-        card=describe(module, extras=source.extras),
+        card=describe(module, source.extras),
     )
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from . import heat
-from .io import FORMAT, atomic_write, check_writable, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
 from .points import Points, joint_points, peak, similarity_to_points
 from .provenance import Provenance
 from .scaling import Number, Scale, ScaleChoice, choose_scale
@@ -58,10 +58,17 @@ class Explanation:
         object.__setattr__(self, "texts", tuple(self.texts))
         object.__setattr__(self, "trust", tuple(self.trust))
         image = self.image
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        if (
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.ndim != 3
+            or image.shape[2] != 3
+        ):
             raise ValueError(f"image must be uint8 RGB of shape (H, W, 3), got {_kind(image)}.")
         if not self.texts or 0 in image.shape:
-            raise ValueError(f"an explanation needs a text and a pixel, got {len(self.texts)} texts, {image.shape}.")
+            raise ValueError(
+                f"an explanation needs a text and a pixel, got {len(self.texts)} texts, {image.shape}."
+            )
         count = len(self.texts)
         h, w = self.provenance.grid
         wanted = {"maps": (count, h, w), "similarity": (count,), "presence": (count,)}
@@ -82,7 +89,9 @@ class Explanation:
         if bool(((known < 0) | (known > 1)).any()):
             raise ValueError(f"presence must lie in [0, 1] or be NaN, got {known.tolist()}.")
         if len(self.trust) != count:
-            raise ValueError(f"trust must hold one sentence for each of {count} texts, got {len(self.trust)}.")
+            raise ValueError(
+                f"trust must hold one sentence for each of {count} texts, got {len(self.trust)}."
+            )
 
     def __repr__(self) -> str:
         """One line: picture, texts, method, model, grid."""
@@ -179,7 +188,9 @@ class Explanation:
         """
         from .figure import draw_grid
 
-        return draw_grid(self, scale=scale, cmap=cmap, alpha=alpha, columns=columns, interpolation=interpolation)
+        return draw_grid(
+            self, scale=scale, cmap=cmap, alpha=alpha, columns=columns, interpolation=interpolation
+        )
 
     def points(self, text: str | int, *, threshold: Number = 0.8, downsample: int = 2) -> Points:
         """Prompt points for a segmenter, in (x, y) pixels of the original picture.
@@ -191,7 +202,11 @@ class Explanation:
         Errors: KeyError naming the texts when one was not asked.
         """
         size = self.image.shape[0], self.image.shape[1]
-        parts = [p.strip() for p in text.split("+")] if isinstance(text, str) and text not in self.texts else [text]
+        parts = (
+            [p.strip() for p in text.split("+")]
+            if isinstance(text, str) and text not in self.texts
+            else [text]
+        )
         if len(parts) > 1:
             maps = [self[part] for part in parts]
             xy, labels = joint_points(maps, size, threshold=threshold, downsample=downsample)
@@ -239,7 +254,6 @@ class Explanation:
         folder does not exist. A file is written whole or not at all.
         """
         suffix = suffix_of(path, SUFFIXES)
-        check_writable(path, overwrite=overwrite)
         with atomic_write(path, overwrite=overwrite) as file:
             if suffix == ".npz":
                 write_npz(file, self._meta(), self._arrays())
@@ -257,7 +271,7 @@ class Explanation:
 
         Errors: FileNotFoundError; ValueError when it is not such a file or from a newer clipsight.
         """
-        meta, arrays = read_npz(path, ("image", "maps", "similarity", "presence"))
+        meta, arrays = read_npz(path, ("image", "maps", "similarity", "presence"), kind="explanation")
         try:
             return cls(
                 image=arrays["image"],

@@ -135,7 +135,9 @@ def _foot(
     legend = f"Colour: raw score ({provenance.unit}), {how.get(str(choice), 'a given scale')}."
     if any(s.clipped for s in scales):
         low = min(s.low for s in scales if s.clipped)
-        because = ": there the contrast fits at least as well" if low == 0 and provenance.contrast != "none" else ""
+        because = (
+            ": there the contrast fits at least as well" if low == 0 and provenance.contrast != "none" else ""
+        )
         legend += f" The picture stays grey at or below {number(low) if low else 'zero'}{because}."
     return _wrapped([legend, provenance.line(), *provenance.notes], measure, width, 3)
 
@@ -159,7 +161,8 @@ class _Sheet:
         rows = [panels[k : k + self.columns] for k in range(0, len(panels), self.columns)]
         heads = [max(len(p.title) for p in row) * TITLE * LEAD + 8 for row in rows]
         heights = [
-            head + self.picture + max(p.height_below for p in row) for head, row in zip(heads, rows, strict=True)
+            head + self.picture + max(p.height_below for p in row)
+            for head, row in zip(heads, rows, strict=True)
         ]
         width = 2 * MARGIN + self.columns * self.cell + (self.columns - 1) * GAP
         below = 22 + len(foot) * SMALL * LEAD
@@ -216,7 +219,9 @@ class _Sheet:
         from matplotlib.lines import Line2D
 
         y = self.height - top
-        self.figure.add_artist(Line2D([x, x], [y + 3, y - 11], color=INK, linewidth=1.4, transform=self.pixels))
+        self.figure.add_artist(
+            Line2D([x, x], [y + 3, y - 11], color=INK, linewidth=1.4, transform=self.pixels)
+        )
         unit = self.measure.width(self.unit, font(SMALL)) / 2 + 8
         if abs(x - (left + right) / 2) > unit and min(x - left, right - x) > 60:
             self._text(x, top + 13, "0", SMALL, INK, align="center")
@@ -243,20 +248,28 @@ class _Sheet:
         from matplotlib.lines import Line2D
 
         y = self.height - round(top) + 0.5
-        self.figure.add_artist(Line2D([left, left + width], [y, y], color=RULE, linewidth=1, transform=self.pixels))
+        self.figure.add_artist(
+            Line2D([left, left + width], [y, y], color=RULE, linewidth=1, transform=self.pixels)
+        )
 
     def _text(
-        self, x: Number, top: Number, words: str, size: Number, colour: str, *, bold: bool = False, align: str = "left"
+        self,
+        x: Number,
+        top: Number,
+        words: str,
+        size: Number,
+        colour: str,
+        *,
+        bold: bool = False,
+        align: str = "left",
     ) -> None:
         from matplotlib.text import Text
 
         baseline = round(self.height - top - size)
-        self.figure.add_artist(
-            Text(
-                x, baseline, words, color=colour, fontproperties=font(size, bold=bold), verticalalignment="baseline",
-                horizontalalignment=align, transform=self.pixels, usetex=False, parse_math=False,
-            )  # fmt: skip
-        )
+        text = Text(x, baseline, words, color=colour, fontproperties=font(size, bold=bold))
+        text.set(horizontalalignment=align, verticalalignment="baseline", transform=self.pixels)
+        text.set(usetex=False, parse_math=False)  # a dollar sign is a dollar sign
+        self.figure.add_artist(text)
 
 
 def png_bytes(picture: Image.Image, settings: str) -> bytes:

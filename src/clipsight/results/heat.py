@@ -12,7 +12,8 @@ from .scaling import Number, Scale
 
 CMAP = "inferno"
 ALPHA = 0.8
-DIVERGING = frozenset("PiYG PRGn BrBG PuOr RdGy RdBu RdYlBu RdYlGn Spectral coolwarm bwr seismic berlin vanimo".split())
+_DIVERGING = ("PiYG PRGn BrBG PuOr RdGy RdBu RdYlBu RdYlGn", "Spectral coolwarm bwr seismic berlin vanimo")
+DIVERGING = frozenset(" ".join(_DIVERGING).split())
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
 # dark beginnings of colour maps would blacken the picture where the score is only just above the bottom
@@ -39,7 +40,9 @@ def palette(cmap: str, alpha: Number) -> UInt8[np.ndarray, "256 4"]:
     import matplotlib
 
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha {alpha} is outside [0, 1]; it is the opacity of the highest score, such as {ALPHA}.")
+        raise ValueError(
+            f"alpha {alpha} is outside [0, 1]; it is the opacity of the highest score, such as {ALPHA}."
+        )
     if cmap not in matplotlib.colormaps:
         raise ValueError(
             f"colour map {cmap!r} is unknown; give a name of matplotlib, such as inferno, magma, viridis, turbo, "

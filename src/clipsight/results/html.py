@@ -61,7 +61,8 @@ def page(explanation: Explanation, *, scale: ScaleChoice = "own") -> str:
 <div class="scale"><img class="bar" src="{_uri(Image.fromarray(heat.bar(256, 1)), "PNG")}" alt="colour bar">
 <div class="ticks"><span class="low">{data["texts"][0]["low"]}</span>
 <span>raw score ({escape(unit)})</span><span class="high">{data["texts"][0]["high"]}</span></div></div>
-<div class="controls"><label>Opacity <input class="opacity" type="range" min="0" max="100" value="100" aria-label="Opacity of the map"></label>
+<div class="controls"><label>Opacity
+<input class="opacity" type="range" min="0" max="100" value="100" aria-label="Opacity of the map"></label>
 <output class="probe">Point at the picture to read a score</output></div>
 </figure>
 <aside><h1>Where the model sees these words</h1>
@@ -99,7 +100,9 @@ def _choices(explanation: Explanation) -> str:
 
 
 def _table(explanation: Explanation) -> str:
-    rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in _rows(explanation.provenance))
+    rows = "".join(
+        f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in _rows(explanation.provenance)
+    )
     return f"<table>{rows}</table>"
 
 

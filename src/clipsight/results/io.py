@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,7 +50,9 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     """Raise what `atomic_write` would raise at once: for callers with long work before the writing."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder; give the name of a file in it, such as 'map.png'.")
+        raise IsADirectoryError(
+            f"{str(path)!r} is a folder; give the name of a file in it, such as 'map.png'."
+        )
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"cannot write {str(path)!r}: the folder {str(Path(path).parent)!r} does not exist; "
@@ -108,24 +111,25 @@ def write_npz(file: BinaryIO, meta: dict[str, Any], arrays: dict[str, np.ndarray
     np.savez_compressed(file, meta=np.array(json.dumps(meta)), **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The inverse of `write_npz`; ValueError naming the file when it is not such a file."""
+def read_npz(
+    path: str | os.PathLike[str], names: Sequence[str], *, kind: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The inverse of `write_npz`; ValueError naming the file when it is not such a file of this `kind`."""
+    advice = "give a file that explanation.save('….npz') wrote."
     if not os.path.exists(path):
-        raise FileNotFoundError(
-            f"{str(path)!r} does not exist; give a file that explanation.save('….npz') wrote."
-        )
+        raise FileNotFoundError(f"{str(path)!r} does not exist; {advice}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             meta = json.loads(str(archive["meta"]))
             arrays = {name: archive[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        version, found = meta["format"], meta["kind"]
+    except (OSError, ValueError, LookupError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{str(path)!r} is not a complete clipsight result ({error}); {advice}") from error
+    if found != kind:
+        raise ValueError(f"{str(path)!r} holds {found!r}, not {kind!r}; {advice}")
+    if version > FORMAT:
         raise ValueError(
-            f"{str(path)!r} is not a complete clipsight result ({error}); "
-            "give a file that explanation.save('….npz') wrote."
-        ) from error
-    if meta.get("format", 0) > FORMAT:
-        raise ValueError(
-            f"{str(path)!r} has format {meta['format']} and this clipsight reads up to {FORMAT}; "
+            f"{str(path)!r} has format {version} and this clipsight reads up to {FORMAT}; "
             "it was written by a newer clipsight: upgrade."
         )
     return meta, arrays

@@ -63,7 +63,9 @@ def similarity_to_points(
     Source: arXiv 2304.05653, `similarity_map_to_points` of xmed-lab/CLIP_Surgery at d4696d4.
     """
     if not 0 < threshold <= 1:
-        raise ValueError(f"threshold {threshold} is outside (0, 1]; it is a share of the map's range, such as 0.8.")
+        raise ValueError(
+            f"threshold {threshold} is outside (0, 1]; it is a share of the map's range, such as 0.8."
+        )
     if downsample < 1:
         raise ValueError(f"downsample {downsample} is below 1; 1 keeps the map's own grid, 2 halves it.")
     none = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
@@ -78,7 +80,7 @@ def similarity_to_points(
     count = min(int((ascending >= threshold).sum()), coarse.numel() // 2)
     if count == 0:
         return none
-    cells = torch.cat([order[-count:], order[:count]]).numpy()
+    cells = torch.cat([order[-count:], order[:count]]).cpu().numpy()
     height, width = size
     # integer arithmetic for int(min((cell + 0.5) * width / w, width - 1))
     x = np.minimum((2 * (cells % w) + 1) * width // (2 * w), width - 1)

@@ -67,11 +67,17 @@ class Provenance:
         h, w = data["grid"]
         height, width = data["size"]
         return cls(
-            **{name: data[name] for name in ("model", "pretrained", "fingerprint", "method", "contrast")},
-            **{name: data[name] for name in ("settings", "versions")},
-            **{name: tuple(data[name]) for name in ("templates", "contrast_texts")},
+            model=data["model"],
+            pretrained=data["pretrained"],
+            fingerprint=data["fingerprint"],
+            method=data["method"],
+            settings=data["settings"],
+            templates=tuple(data["templates"]),
+            contrast=data["contrast"],
+            contrast_texts=tuple(data["contrast_texts"]),
             grid=(h, w),
             size=(height, width),
+            versions=data["versions"],
             notes=tuple(data.get("notes", ())),
         )
 

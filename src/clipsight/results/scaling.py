@@ -88,7 +88,9 @@ def choose_scale(
 def _given(finite: np.ndarray, choice: tuple[Number, Number], note: str) -> Scale:
     low, high = float(choice[0]), float(choice[1])
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ValueError(f"scale ({low}, {high}) is not a range; give (low, high) with low < high, both finite.")
+        raise ValueError(
+            f"scale ({low}, {high}) is not a range; give (low, high) with low < high, both finite."
+        )
     return Scale(low=low, high=high, clipped=bool(finite.size) and float(finite.min()) < low, note=note)
 
 

@@ -47,7 +47,9 @@ def font(size: Number, *, bold: bool = False) -> FontProperties:
     """The font of drawings in `size` pixels (figures are made at 72 dots per inch)."""
     from matplotlib import font_manager
 
-    return font_manager.FontProperties(family=list(_families()), size=size, weight="bold" if bold else "normal")
+    return font_manager.FontProperties(
+        family=list(_families()), size=size, weight="bold" if bold else "normal"
+    )
 
 
 def readable(text: str) -> str:

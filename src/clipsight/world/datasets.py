@@ -1,0 +1,147 @@
+"""Scenes as files: image and caption pairs to train on, and a segmentation tree to measure on."""
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from clipsight.world.make import make_scenes
+from clipsight.world.scene import Scene
+from clipsight.world.splits import Split
+from clipsight.world.sprites import nouns
+
+_SHARD = 1000
+
+Watch = Callable[[Iterable[Scene]], Iterable[Scene]]
+"""Passes the scenes on as they are written, for a progress bar."""
+
+
+def write_tsv(
+    out: Path, count: int, seed: int = 0, split: Split = "train", size: int = 112, watch: Watch = iter
+) -> None:
+    """Write `images/*.png` and `captions.tsv`.
+
+    One row per caption: filepath, title (the two column names that open_clip's training reads), and roles, a JSON list of
+    [start, end, role] in characters.
+
+    Raises:
+        FileExistsError: the folder holds `captions.tsv` already.
+    """
+    images = _fresh(out, "captions.tsv") / "images"
+    images.mkdir()
+    with (out / "captions.tsv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+        table.writerow(("filepath", "title", "roles"))
+        for scene in watch(make_scenes(count, seed, split, size)):
+            name = f"images/{_name(scene)}.png"
+            scene.image.save(out / name)
+            table.writerows((name, caption.text, json.dumps(caption.spans)) for caption in scene.captions)
+
+
+def write_webdataset(
+    out: Path, count: int, seed: int = 0, split: Split = "train", size: int = 112, watch: Watch = iter
+) -> None:
+    """Write tar shards of 1,000 scenes: `KEY.png`, `KEY.txt` (first caption) and `KEY.json` (captions, roles, foils).
+
+    Raises:
+        FileExistsError: the folder holds a first shard already.
+    """
+    _fresh(out, "scenes-000000.tar")
+    shard: tarfile.TarFile | None = None
+    try:
+        for index, scene in enumerate(watch(make_scenes(count, seed, split, size))):
+            if index % _SHARD == 0:
+                if shard is not None:
+                    shard.close()
+                shard = tarfile.open(out / f"scenes-{index // _SHARD:06d}.tar", "w")  # noqa: SIM115 - closed below
+            assert shard is not None
+            picture = io.BytesIO()
+            scene.image.save(picture, "PNG")
+            _add(shard, f"{_name(scene)}.png", picture.getvalue())
+            _add(shard, f"{_name(scene)}.txt", scene.captions[0].text.encode())
+            _add(shard, f"{_name(scene)}.json", json.dumps(describe(scene)).encode())
+    finally:
+        if shard is not None:
+            shard.close()
+
+
+def write_voc(
+    out: Path, count: int, seed: int = 0, split: Split = "heldout", size: int = 112, watch: Watch = iter
+) -> None:
+    """Write a tree as PASCAL VOC has it.
+
+    `JPEGImages/*.jpg`, `SegmentationClass/*.png` (0 background, 1… the nouns in the order of `classes.txt`, whose first
+    line is background), `SegmentationObject/*.png` (0 background, 1… the objects), `ImageSets/Segmentation/SPLIT.txt`.
+
+    Raises:
+        FileExistsError: the folder holds `classes.txt` already.
+    """
+    _fresh(out, "classes.txt")
+    for folder in ("JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"):
+        (out / folder).mkdir(parents=True)
+    classes = ("background", *nouns())
+    (out / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+    palette = _palette(256)
+    with (out / "ImageSets" / "Segmentation" / f"{split}.txt").open("w", encoding="utf-8") as listing:
+        for scene in watch(make_scenes(count, seed, split, size)):
+            name = _name(scene)
+            scene.image.save(out / "JPEGImages" / f"{name}.jpg", quality=95)
+            labels, objects = (np.zeros((size, size), np.uint8) for _ in range(2))
+            for number, (item, mask) in enumerate(zip(scene.objects, scene.masks, strict=True), 1):
+                labels[mask], objects[mask] = classes.index(item.name), number
+            for folder, values in (("SegmentationClass", labels), ("SegmentationObject", objects)):
+                picture = Image.fromarray(values)
+                picture.putpalette(palette)
+                picture.save(out / folder / f"{name}.png")
+            listing.write(name + "\n")
+
+
+def describe(scene: Scene) -> dict[str, Any]:
+    """Everything about a scene that JSON can hold."""
+    return {
+        "split": scene.split,
+        "seed": scene.seed,
+        "index": scene.index,
+        "objects": [
+            {"name": o.name, "color": o.color, "size": o.size, "damage": o.damage, "center": o.center} for o in scene.objects
+        ],
+        "relations": [[r.subject, r.name, r.other] for r in scene.relations],
+        "captions": [{"text": c.text, "spans": c.spans} for c in scene.captions],
+        "foils": [{"kind": f.kind, "caption": f.caption, "foil": f.foil} for f in scene.foils],
+    }
+
+
+def _fresh(out: Path, first: str) -> Path:
+    """The folder, made if need be."""
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / first).exists():
+        raise FileExistsError(f"{out} already holds {first}; give another folder, or remove that one first.")
+    return out
+
+
+def _name(scene: Scene) -> str:
+    return f"{scene.split}-{scene.seed}-{scene.index:07d}"
+
+
+def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    shard.addfile(entry, io.BytesIO(data))
+
+
+def _palette(count: int) -> list[int]:
+    """PASCAL VOC's colours: the bits of the number spread over red, green and blue."""
+    colours = []
+    for number in range(count):
+        rgb = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                rgb[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+        colours += rgb
+    return colours

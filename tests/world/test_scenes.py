@@ -1,0 +1,167 @@
+"""The world keeps its promises: seeded, true captions, false foils, splits that never share a combination."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipsight.world import COLORS, make_scene, make_scenes, nouns
+from clipsight.world.layout import clear_relations
+from clipsight.world.splits import INVERSE, color_held_out, relation_held_out
+from clipsight.world.sprites import plural, sprite
+
+KINDS = {"replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att"}
+MANY = settings(max_examples=60, deadline=None)
+
+
+def test_there_are_enough_nouns_and_each_has_a_picture():
+    names = nouns()
+    assert len(names) >= 150
+    assert len(set(names)) == len(names)
+    assert all((sprite(name)[..., 3] > 128).mean() > 0.05 for name in names)
+
+
+def test_a_tint_changes_the_colour_and_nothing_else():
+    plain = sprite("elephant")
+    for color, rgb in COLORS.items():
+        tinted = sprite("elephant", color)
+        assert np.array_equal(tinted[..., 3], plain[..., 3])
+        mean = tinted[tinted[..., 3] > 200][:, :3].mean(0)
+        nearest = min(COLORS, key=lambda c: np.linalg.norm(np.array(COLORS[c]) * 0.8 - mean))
+        assert nearest == color, f"{color} {rgb} looks {nearest}: {mean}"
+
+
+def test_unknown_words_are_refused():
+    with pytest.raises(ValueError, match="no sprite named 'dgo'"):
+        sprite("dgo")
+    with pytest.raises(ValueError, match="no colour named 'beige'"):
+        sprite("dog", "beige")
+    with pytest.raises(ValueError, match="no split named 'test'"):
+        make_scene(0, split="test")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="at least 32"):
+        make_scene(0, size=16)
+    with pytest.raises(ValueError, match="holds 1 to 4"):
+        make_scene(0, objects=5)
+
+
+@pytest.mark.parametrize(("noun", "many"), [("mouse", "mice"), ("fox", "foxes"), ("cookie", "cookies"), ("fish", "fish"),
+                                            ("key", "keys"), ("wine glass", "wine glasses"), ("diary", "diaries")])
+def test_plurals(noun: str, many: str):
+    assert plural(noun) == many
+
+
+def test_scenes_are_seeded_and_independent_of_the_count():
+    first, again = (list(make_scenes(n, seed=5))[2] for n in (3, 6))
+    assert np.array_equal(np.asarray(first.image), np.asarray(again.image))
+    assert [c.text for c in first.captions] == [c.text for c in again.captions]
+    other = make_scene(2, seed=6)
+    assert not np.array_equal(np.asarray(first.image), np.asarray(other.image))
+    train = make_scene(2, seed=5, split="train")
+    assert not np.array_equal(np.asarray(first.image), np.asarray(train.image))
+
+
+@MANY
+@given(index=st.integers(0, 5000), size=st.sampled_from([32, 112, 200]), split=st.sampled_from(["train", "heldout"]))
+def test_a_scene_agrees_with_itself(index: int, size: int, split: str):
+    scene = make_scene(index, seed=11, split=split, size=size)  # pyright: ignore[reportArgumentType]
+    assert scene.image.size == (size, size)
+    assert scene.image.mode == "RGB"
+    assert scene.masks.shape == scene.damage_masks.shape == (len(scene.objects), size, size)
+    assert scene.masks.sum(0).max() <= 1, "visible pixels belong to one object"
+    assert all(mask.any() for mask in scene.masks)
+    assert set(scene.relations) == set(clear_relations(scene.objects))
+    for item, changed in zip(scene.objects, scene.damage_masks, strict=True):
+        assert item.damaged == (item.damage is not None)
+        assert item.damaged or not changed.any()
+    for caption in scene.captions:
+        assert caption.spans == tuple(sorted(caption.spans))
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(caption.spans))
+        for start, end, role in caption.spans:
+            word = caption.text[start:end]
+            assert word == word.strip() != ""
+            if role == "object":
+                assert word in {form for o in scene.objects for form in (o.name, plural(o.name))}
+    for foil in scene.foils:
+        assert foil.kind in KINDS
+        assert foil.caption != foil.foil
+        for text, spans in ((foil.caption, foil.caption_spans), (foil.foil, foil.foil_spans)):
+            assert all(0 <= start < end <= len(text) for start, end, _ in spans)
+
+
+def _claims(text: str, spans: tuple) -> list[tuple[str, str]]:
+    """(colour, noun) pairs of a worded statement: a colour belongs to the next noun."""
+    found, color = [], ""
+    for start, end, role in spans:
+        word = text[start:end]
+        if role == "attribute" and word in COLORS:
+            color = word
+        elif role == "object":
+            found.append((color, word))
+            color = ""
+    return found
+
+
+def _true(pair: tuple[str, str], scene) -> bool:
+    color, noun = pair
+    return any(noun in (o.name, plural(o.name)) and color in ("", o.color) for o in scene.objects)
+
+
+def test_captions_are_true_and_foils_are_false_read_from_their_words_alone():
+    kinds = set()
+    for scene in make_scenes(250, seed=3):
+        for caption in scene.captions:
+            assert all(_true(pair, scene) for pair in _claims(caption.text, caption.spans)), caption.text
+        for foil in scene.foils:
+            kinds.add(foil.kind)
+            assert all(_true(pair, scene) for pair in _claims(foil.caption, foil.caption_spans))
+            claims = _claims(foil.foil, foil.foil_spans)
+            sizes = {foil.foil[a:b] for a, b, r in foil.foil_spans if r == "attribute"} & {"small", "large"}
+            if foil.kind in ("replace_obj", "add_obj", "swap_att"):
+                assert not all(_true(pair, scene) for pair in claims), foil
+            elif foil.kind in ("replace_att", "add_att"):
+                assert sizes or not all(_true(pair, scene) for pair in claims), foil
+            else:
+                assert sorted(n for _, n in claims) == sorted(n for _, n in _claims(foil.caption, foil.caption_spans))
+    assert kinds == KINDS
+
+
+def test_relations_say_where_the_objects_are():
+    seen = set()
+    for scene in make_scenes(200, seed=4, objects=2):
+        for relation in scene.relations:
+            a, b = scene.objects[relation.subject], scene.objects[relation.other]
+            dx, dy = b.center[0] - a.center[0], b.center[1] - a.center[1]
+            seen.add(relation.name)
+            if relation.name == "left of":
+                assert dx > abs(dy)
+            elif relation.name == "above":
+                assert dy > abs(dx)
+            elif relation.name == "in front of":
+                assert relation.subject > relation.other, "drawn later"
+            inverse = [r for r in scene.relations if (r.subject, r.other) == (relation.other, relation.subject)]
+            assert [r.name for r in inverse] == [INVERSE[relation.name]]
+    assert seen == set(INVERSE)
+
+
+def test_held_out_combinations_never_occur_in_training():
+    for scene in make_scenes(400, seed=9, split="train"):
+        assert not any(o.color and color_held_out(o.color, o.name) for o in scene.objects)
+        assert not any(
+            relation_held_out(scene.objects[r.subject].name, r.name, scene.objects[r.other].name) for r in scene.relations
+        )
+
+
+def test_held_out_scenes_show_one_wherever_they_can():
+    for scene in make_scenes(200, seed=9, split="heldout"):
+        if any(o.color for o in scene.objects) or scene.relations:
+            assert any(o.color and color_held_out(o.color, o.name) for o in scene.objects) or any(
+                relation_held_out(scene.objects[r.subject].name, r.name, scene.objects[r.other].name) for r in scene.relations
+            )
+
+
+def test_both_wordings_of_a_triple_are_held_out_together():
+    for a, b in itertools.islice(itertools.permutations(nouns()[:12], 2), 60):
+        for relation, inverse in INVERSE.items():
+            assert relation_held_out(a, relation, b) == relation_held_out(b, inverse, a)
