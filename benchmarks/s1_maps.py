@@ -18,5 +18,13 @@ with torch.inference_mode():
             lambda x=x: model.encode_image(x),
             rounds=31 if batch == 1 else 11,
         )
-        rows.append({"work": "maps, clip_surgery, labels, 59 texts", "baseline": "encode_image", "batch": batch, **row, "target": 1.0})
+        rows.append(
+            {
+                "work": "maps, clip_surgery, labels, 59 texts",
+                "baseline": "encode_image",
+                "batch": batch,
+                **row,
+                "target": 1.0,
+            }
+        )
 report("S1", rows)

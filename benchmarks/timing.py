@@ -37,7 +37,10 @@ def ratio(ours: Callable[[], object], baseline: Callable[[], object], rounds: in
 def report(name: str, rows: list[dict[str, Any]]) -> None:
     """Print the rows and, with --record, keep them in results.json."""
     for row in rows:
-        print(f"{name}  " + "  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
+        print(
+            f"{name}  "
+            + "  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items())
+        )
     if "--record" in sys.argv:
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         kept["machine"] = {
@@ -46,7 +49,9 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
             "torch": torch.__version__,
             "python": platform.python_version(),
         }
-        kept[name] = [{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+        kept[name] = [
+            {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows
+        ]
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 

@@ -51,7 +51,13 @@ def main() -> None:
     runs = [evaluate(lens, seed, args.count, recipe) for seed in args.seeds]
     figures = {name: [run[name] for run in runs] for name in runs[0]}
     table = [
-        {"figure": name, "mean": np.mean(v), "lowest seed": min(v), "highest seed": max(v), "aim": AIMS.get(name, "-")}
+        {
+            "figure": name,
+            "mean": np.mean(v),
+            "lowest seed": min(v),
+            "highest seed": max(v),
+            "aim": AIMS.get(name, "-"),
+        }
         for name, v in figures.items()
     ]
     table = [{k: round(float(v), 4) if isinstance(v, float) else v for k, v in row.items()} for row in table]

@@ -9,6 +9,7 @@ Writes `src/clipsight/assets/emoji_atlas.png` (RGBA, one cell per sprite, row-ma
 the order of the cells). Noto Color Emoji: Copyright Google Inc., SIL Open Font License 1.1 (font),
 Apache License 2.0 (artwork); https://github.com/googlefonts/noto-emoji.
 """
+# ruff: noqa: E501 - an emoji counts as two columns
 
 import argparse
 import json
@@ -67,7 +68,9 @@ def sprite(char: str, font: ImageFont.FreeTypeFont) -> Image.Image:
         raise SystemExit(f"the font has no picture for {char!r}")
     ink = canvas.crop(box)
     scale = (CELL - 2) / max(ink.size)
-    ink = ink.resize((max(1, round(ink.width * scale)), max(1, round(ink.height * scale))), Image.Resampling.LANCZOS)
+    ink = ink.resize(
+        (max(1, round(ink.width * scale)), max(1, round(ink.height * scale))), Image.Resampling.LANCZOS
+    )
     cell = Image.new("RGBA", (CELL, CELL))
     cell.paste(ink, ((CELL - ink.width) // 2, (CELL - ink.height) // 2))
     return cell
@@ -92,7 +95,9 @@ def main() -> None:
         "columns": COLUMNS,
         "sprites": [{"name": name, "emoji": char, "group": group} for name, char, group in rows],
     }
-    (args.out / "emoji_atlas.json").write_text(json.dumps(index, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (args.out / "emoji_atlas.json").write_text(
+        json.dumps(index, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

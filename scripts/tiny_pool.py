@@ -40,7 +40,9 @@ def render_pool(folder: Path, single: int, mixed: int, seed: int, workers: int) 
         for name in pool.map(_render_shard, [job for job in jobs if not job[0].exists()]):
             print(f"rendered {name}", flush=True)
     shards = [np.load(path) for path, *_ in jobs]
-    return Pool(*(np.concatenate([shard[key] for shard in shards]) for key in ("images", "tokens", "objects")))
+    return Pool(
+        *(np.concatenate([shard[key] for shard in shards]) for key in ("images", "tokens", "objects"))
+    )
 
 
 def _render_shard(job: tuple[Path, int, int, int, int | None]) -> str:

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clipsight.models.folder import write_model_folder
-from clipsight.world import make_scenes, nouns
+from clipsight.towers.folder import write_model_folder
+from clipsight.world import COLORS, make_scenes, nouns
 
 MODEL = {
     "embed_dim": 128,
@@ -47,6 +47,8 @@ class Settings:
     """Everything that the weights depend on."""
 
     steps: int
+    horizon: int
+    decay_from: int
     batch: int
     lr: float
     warmup: int
@@ -57,6 +59,8 @@ class Settings:
     dropout: float
     late_dropout: float
     late: float
+    color_drop: float
+    color_drop_from: int
     seed: int
 
 
@@ -66,6 +70,7 @@ class Vocabulary:
     def __init__(self, pool: Pool) -> None:
         self.ids = np.unique(pool.tokens)
         self.tokenizer = get_tokenizer("ViT-B-32", context_length=TOKENS)
+        self.colors = self.tokenizer(list(COLORS))[:, 1].numpy()
 
     def compact(self, tokens: np.ndarray) -> Tensor:
         return torch.from_numpy(np.searchsorted(self.ids, tokens))
@@ -105,13 +110,26 @@ def batch(pool: Pool, vocabulary: Vocabulary, settings: Settings, step: int) -> 
     """The batch of a step; one-object scenes lead at first."""
     rng = np.random.default_rng([settings.seed, step])
     alone = np.flatnonzero(pool.objects == 1)
-    share = 0.75 if step < 0.3 * settings.steps else 0.45
+    share = 0.75 if step < 0.3 * settings.horizon else 0.45
     count = int(rng.binomial(settings.batch, share))
     several = np.flatnonzero(pool.objects > 1)
-    rows = np.concatenate([rng.choice(alone, count, False), rng.choice(several, settings.batch - count, False)])
+    rows = np.concatenate(
+        [rng.choice(alone, count, False), rng.choice(several, settings.batch - count, False)]
+    )
     tokens = pool.tokens[rows, rng.integers(pool.tokens.shape[1], size=len(rows))]
+    if step >= settings.color_drop_from:
+        tokens = without_colors(tokens, vocabulary.colors, settings.color_drop, rng)
     length = min(TOKENS, 8 * math.ceil(int((tokens != 0).sum(1).max()) / 8))
     return pixels(pool.images[rows]), vocabulary.compact(tokens[:, :length])
+
+
+def without_colors(
+    tokens: np.ndarray, colors: np.ndarray, share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Captions with a share of their colour words left out, so that a dog is a dog whatever its colour."""
+    gone = np.isin(tokens, colors) & (rng.random(tokens.shape) < share)
+    order = np.argsort(gone, axis=1, kind="stable")
+    return np.take_along_axis(np.where(gone, 0, tokens), order, axis=1)
 
 
 def optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
@@ -124,7 +142,9 @@ def optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimiz
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, settings.lr, betas=(0.9, 0.98), foreach=True)]
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, settings.lr, betas=(0.9, 0.98), foreach=True)
+    ]
     if hidden:
         decay = settings.weight_decay
         made.append(torch.optim.Muon(hidden, settings.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
@@ -132,11 +152,13 @@ def optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimiz
 
 
 def rate(step: int, settings: Settings) -> float:
-    """Warm-up, then cosine to zero."""
+    """Warm-up, then a cosine towards zero at `horizon`, left at `decay_from` for a straight line to zero at `steps`."""
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return settings.lr * 0.5 * (1 + math.cos(math.pi * done))
+    done = (min(step, settings.decay_from) - settings.warmup) / (settings.horizon - settings.warmup)
+    curve = settings.lr * 0.5 * (1 + math.cos(math.pi * done))
+    left = (settings.steps - step) / (settings.steps - settings.decay_from)
+    return curve * min(1.0, left)
 
 
 @torch.no_grad()
@@ -147,17 +169,26 @@ def evaluate(clip: CLIP, vocabulary: Vocabulary, count: int = 300, seed: int = 7
     blank = torch.zeros(1, 3, SIZE, SIZE)
 
     def texts(strings: list[str]) -> Tensor:
-        return torch.cat([F.normalize(trainee(blank, vocabulary(strings[i : i + 256]))[1], dim=-1) for i in range(0, len(strings), 256)])
+        return torch.cat(
+            [
+                F.normalize(trainee(blank, vocabulary(strings[i : i + 256]))[1], dim=-1)
+                for i in range(0, len(strings), 256)
+            ]
+        )
 
     def images(scenes: list) -> Tensor:
         stack = np.stack([np.asarray(s.image) for s in scenes])
-        return torch.cat([F.normalize(clip.visual(pixels(stack[i : i + 50])), dim=-1) for i in range(0, len(stack), 50)])
+        return torch.cat(
+            [F.normalize(clip.visual(pixels(stack[i : i + 50])), dim=-1) for i in range(0, len(stack), 50)]
+        )
 
     names = nouns()
     prototypes = sum(texts([t.format(n) for n in names]) for t in TEMPLATES)
     alone = list(make_scenes(count, seed, "heldout", objects=1))
     guess = (images(alone) @ F.normalize(prototypes, dim=-1).T).argmax(1)
-    result = {"noun_top1": np.mean([names[g] == s.objects[0].name for g, s in zip(guess, alone, strict=True)])}
+    result = {
+        "noun_top1": np.mean([names[g] == s.objects[0].name for g, s in zip(guess, alone, strict=True)])
+    }
     mixed = list(make_scenes(count, seed, "heldout"))
     features = images(mixed)
     rows = [(i, foil) for i, scene in enumerate(mixed) for foil in scene.foils]
@@ -180,7 +211,9 @@ def train(settings: Settings, pool: Pool, out: Path, save_every: int, eval_every
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         if state["settings"] != asdict(settings):
-            raise SystemExit(f"{checkpoint} was made with other settings: {state['settings']}; choose another --out")
+            raise SystemExit(
+                f"{checkpoint} was made with other settings: {state['settings']}; choose another --out"
+            )
         clip.load_state_dict(state["model"])
         for maker, saved in zip(makers, state["optimizers"], strict=True):
             maker.load_state_dict(saved)
@@ -195,7 +228,11 @@ def train(settings: Settings, pool: Pool, out: Path, save_every: int, eval_every
             images, tokens = batch(pool, vocabulary, settings, step)
             half = {name: p.bfloat16() for name, p in trainee.named_parameters()}
             seen, said = forward(half, images.bfloat16(), tokens)
-            logits = clip.logit_scale.exp() * F.normalize(seen.float(), dim=-1) @ F.normalize(said.float(), dim=-1).T
+            logits = (
+                clip.logit_scale.exp()
+                * F.normalize(seen.float(), dim=-1)
+                @ F.normalize(said.float(), dim=-1).T
+            )
             target = torch.arange(len(logits))
             loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
             loss.backward()
@@ -221,7 +258,9 @@ def train(settings: Settings, pool: Pool, out: Path, save_every: int, eval_every
                 log.flush()
             if done % save_every == 0 or done == settings.steps:
                 state = {"model": clip.state_dict(), "optimizers": [m.state_dict() for m in makers]}
-                torch.save({**state, "step": done, "settings": asdict(settings)}, checkpoint.with_suffix(".part"))
+                torch.save(
+                    {**state, "step": done, "settings": asdict(settings)}, checkpoint.with_suffix(".part")
+                )
                 os.replace(checkpoint.with_suffix(".part"), checkpoint)
     return clip
 
@@ -238,7 +277,12 @@ def export(clip: CLIP, vocabulary: Vocabulary, folder: Path, settings: dict[str,
     """Write the folder that ships; `scripts/evaluate_tiny.py` adds the figures."""
     whole = CLIP(**MODEL)
     whole.load_state_dict(full_state(clip.state_dict(), vocabulary.ids))
-    preprocess = {"size": SIZE, "mean": MEAN.flatten().tolist(), "std": STD.flatten().tolist(), "interpolation": "bicubic"}
+    preprocess = {
+        "size": SIZE,
+        "mean": MEAN.flatten().tolist(),
+        "std": STD.flatten().tolist(),
+        "interpolation": "bicubic",
+    }
     card = {
         "about": "Trained from scratch on the emoji world by scripts/train_tiny.py; knows nothing of photographs.",
         "training": settings,
@@ -253,7 +297,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/tiny"))
     parser.add_argument("--pool", type=Path, default=Path("runs/pool"))
-    parser.add_argument("--steps", type=int, default=5600)
+    parser.add_argument("--steps", type=int, default=4200)
+    parser.add_argument("--horizon", type=int, default=5600)
+    parser.add_argument("--decay-from", type=int, default=2300)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--warmup", type=int, default=200)
@@ -263,7 +309,9 @@ def main() -> None:
     parser.add_argument("--mixed", type=int, default=100000)
     parser.add_argument("--dropout", type=float, default=0.75)
     parser.add_argument("--late-dropout", type=float, default=0.5)
-    parser.add_argument("--late", type=float, default=0.85)
+    parser.add_argument("--late", type=float, default=0.9)
+    parser.add_argument("--color-drop", type=float, default=0.4)
+    parser.add_argument("--color-drop-from", type=int, default=2100)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--eval-every", type=int, default=500)

@@ -1,8 +1,10 @@
 """Small random open_clip models for tests: milliseconds per pass, the same numbers on every run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import jaxtyping
 import open_clip
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
@@ -44,3 +46,13 @@ def tiny_clip(
 def pixels(batch: int = 2, height: int = 64, width: int = 64, seed: int = 1) -> torch.Tensor:
     """Normalised random pictures, (B, 3, H, W)."""
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@contextmanager
+def past_type_checks() -> Iterator[None]:
+    """Call the package as a user's script does, without the type checks that only tests have."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipsight import errors, results, world
     from clipsight.errors import ClipsightError, ClipsightWarning, Unsupported
-    from clipsight.lens import Lens, Seen, load, recipes
-    from clipsight.models.sources import model_ids as models
+    from clipsight.lens import Lens, Seen, load, models, recipes
     from clipsight.results import Classification, Explanation, Points, Provenance
     from clipsight.surgery import Recipe
 
 _HOME = {
     "load": "lens",
+    "models": "lens",
     "recipes": "lens",
     "Lens": "lens",
     "Seen": "lens",

@@ -26,6 +26,9 @@ class FakeLens:
         self.loaded.append((model, arguments))
         return self
 
+    def see(self, image: str, resolution: object) -> "FakeSeen":
+        return FakeSeen(self, image, resolution)
+
     def explain(self, image: str, texts: Sequence[str], **arguments: Any) -> Explanation:
         self.asked.append({"image": image, "texts": tuple(texts), **arguments})
         pixels = _read(image)
@@ -56,9 +59,20 @@ class FakeLens:
         )
 
 
+class FakeSeen:
+    """A picture that the fake has seen."""
+
+    def __init__(self, lens: FakeLens, image: str, resolution: object) -> None:
+        self.lens, self.image, self.resolution = lens, image, resolution
+
+    def explain(self, texts: Sequence[str], **arguments: Any) -> Explanation:
+        return self.lens.explain(self.image, texts, resolution=self.resolution, **arguments)
+
+
 def _read(image: str) -> np.ndarray:
     try:
-        return np.asarray(Image.open(image).convert("RGB"))
+        with Image.open(image) as picture:
+            return np.asarray(picture.convert("RGB"))
     except OSError as error:
         raise PictureError(f"{image} is not a picture that can be read.") from error
 

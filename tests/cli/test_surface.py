@@ -4,6 +4,9 @@ A wanted change is recorded with `pytest tests/cli/test_surface.py --snapshot-up
 """
 
 import inspect
+import types
+import typing
+from pathlib import Path
 
 from cyclopts import ArgumentCollection
 
@@ -17,6 +20,18 @@ def _arguments(name: str) -> ArgumentCollection:
     )
 
 
+def _name(hint: object) -> str:
+    """A type as written in this project, the same under every version of Python."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return "|".join(map(str, parts))
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return " | ".join(map(_name, parts))
+    if parts:
+        return f"{typing.get_origin(hint).__name__}[{', '.join(map(_name, parts))}]"
+    return {types.NoneType: "None", Ellipsis: "..."}.get(hint) or hint.__name__
+
+
 def _surface() -> str:
     lines = []
     for name in COMMANDS:
@@ -26,8 +41,9 @@ def _surface() -> str:
                 continue
             default = argument.field_info.default
             shown = "required" if default is inspect.Parameter.empty else repr(default)
-            hint = getattr(argument.hint, "__name__", None) if isinstance(argument.hint, type) else None
-            lines.append(f"  {' '.join(argument.names)} : {hint or argument.hint} = {shown}")
+            if isinstance(default, Path):
+                shown = default.as_posix()
+            lines.append(f"  {' '.join(argument.names)} : {_name(argument.hint)} = {shown}")
     return "\n".join(lines) + "\n"
 
 

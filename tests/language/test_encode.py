@@ -7,7 +7,7 @@ import torch
 from clipsight.errors import Unsupported
 from clipsight.language.encode import encode_empty, encode_ids, encode_texts
 from clipsight.language.prompts import TEMPLATE_SETS
-from clipsight.models.open_clip_text import OpenClipText
+from clipsight.towers.open_clip_text import OpenClipText
 from tiny import tiny_clip
 
 NAMES = ["dog", "tennis ball", "red car", "dog", "🐶"]

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from clipsight.errors import Unsupported
-from clipsight.models.open_clip_vit import OpenClipVision
 from clipsight.scoring import feature_surgery
 from clipsight.surgery import (
     Accumulate,
@@ -19,6 +18,7 @@ from clipsight.surgery import (
     run,
     with_depth,
 )
+from clipsight.towers.open_clip_vit import OpenClipVision
 from surgery.reference import surgery as reference
 from tiny import pixels, tiny_clip
 
@@ -170,15 +170,18 @@ def test_gradients_equal_those_of_the_formulas():
     close(*grads)
 
 
-def test_model_is_left_as_found_also_after_an_exception(monkeypatch):
+def test_model_is_left_as_found_also_after_an_exception():
     model = tiny_clip()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     versions = [p._version for p in model.parameters()]
-    block = model.visual.transformer.resblocks[4]
-    monkeypatch.setattr(block, "mlp", torch.nn.Linear(3, 3))  # fails inside the head
-    with pytest.raises(RuntimeError):
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("inside the head")
+
+    handle = model.visual.transformer.resblocks[4].ln_2.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="inside the head"):
         run(OpenClipVision(model.visual), pixels(), "clip_surgery")
-    monkeypatch.undo()
+    handle.remove()
     with torch.inference_mode():
         run(OpenClipVision(model.visual), pixels(1, 96, 96), "clip_surgery")
     assert [p._version for p in model.parameters()] == versions

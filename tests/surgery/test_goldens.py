@@ -15,10 +15,10 @@ import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import load_file
 
-from clipsight.models.open_clip_vit import OpenClipVision
-from clipsight.models.view import PositionRule
 from clipsight.scoring import feature_surgery, pooled_similarity, subtract_empty
 from clipsight.surgery import Accumulate, Branch, Features, Kernel, LastBlock, Recipe, get_recipe, run
+from clipsight.towers.open_clip_vit import OpenClipVision
+from clipsight.towers.view import PositionRule
 
 GOLDENS = Path(__file__).resolve().parents[2].parent / "shared" / "goldens"
 pytestmark = pytest.mark.skipif(

@@ -26,7 +26,9 @@ def test_tsv_rows_are_the_captions(tmp_path: Path):
         rows = list(csv.DictReader(file, delimiter="\t"))
     scenes = list(make_scenes(COUNT, SEED, "train"))
     assert [row["title"] for row in rows] == [c.text for scene in scenes for c in scene.captions]
-    assert [json.loads(row["roles"]) for row in rows] == [[list(s) for s in c.spans] for scene in scenes for c in scene.captions]
+    assert [json.loads(row["roles"]) for row in rows] == [
+        [list(s) for s in c.spans] for scene in scenes for c in scene.captions
+    ]
     assert np.array_equal(_pixels(tmp_path / "set" / rows[0]["filepath"]), np.asarray(scenes[0].image))
 
 

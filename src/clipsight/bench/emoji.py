@@ -22,7 +22,11 @@ def evaluate(lens: Lens, seed: int, count: int, method: str | Recipe = "clip_sur
     """All figures of one seed on the held-out split, by name; see the functions below for what they mean."""
     alone = list(make_scenes(count, seed, "heldout", objects=1))
     mixed = list(make_scenes(count, seed, "heldout"))
-    figures = {"noun_top1": noun_accuracy(lens, alone), **foil_accuracy(lens, mixed), "presence_auroc": presence_auroc(lens, mixed)}
+    figures = {
+        "noun_top1": noun_accuracy(lens, alone),
+        **foil_accuracy(lens, mixed),
+        "presence_auroc": presence_auroc(lens, mixed),
+    }
     for name, chosen, contrast in (
         ("raw", "clip", "none"),
         ("architecture_surgery", method, "none"),
@@ -37,14 +41,19 @@ def noun_accuracy(lens: Lens, scenes: Sequence[Scene]) -> float:
     """Share of one-object scenes whose noun scores highest among all nouns (prompt ensemble of the card)."""
     names = nouns()
     guesses = pooled_similarity(_pooled(lens, scenes), noun_features(lens)).argmax(1).tolist()
-    return float(np.mean([names[g] == scene.objects[0].name for g, scene in zip(guesses, scenes, strict=True)]))
+    return float(
+        np.mean([names[g] == scene.objects[0].name for g, scene in zip(guesses, scenes, strict=True)])
+    )
 
 
 def foil_accuracy(lens: Lens, scenes: Sequence[Scene]) -> dict[str, float]:
     """By kind of foil, the share of pairs whose true caption scores strictly higher than the false one; chance 0.5."""
     pairs = [(index, foil) for index, scene in enumerate(scenes) for foil in scene.foils]
     pooled = _pooled(lens, scenes)[[index for index, _ in pairs]]
-    said = [lens.encode_text(texts) for texts in ([foil.caption for _, foil in pairs], [foil.foil for _, foil in pairs])]
+    said = [
+        lens.encode_text(texts)
+        for texts in ([foil.caption for _, foil in pairs], [foil.foil for _, foil in pairs])
+    ]
     true, false = (F.cosine_similarity(pooled.float(), features.float(), dim=-1) for features in said)
     wins, kinds = (true > false).cpu().numpy(), np.array([foil.kind for _, foil in pairs])
     return {str(kind): float(wins[kinds == kind].mean()) for kind in np.unique(kinds)}
@@ -59,14 +68,16 @@ def presence_auroc(lens: Lens, scenes: Sequence[Scene]) -> float:
     return float(roc_auc_score(there.ravel(), scores.ravel()))
 
 
-def map_quality(lens: Lens, scenes: Sequence[Scene], method: str | Recipe, contrast: str) -> tuple[float, float]:
+def map_quality(
+    lens: Lens, scenes: Sequence[Scene], method: str | Recipe, contrast: str
+) -> tuple[float, float]:
     """(pixel AUROC, pointing) of the maps of every noun in its scene.
 
-    Pixel AUROC: visible pixels of the noun against all others, on the map brought bilinearly to the picture's size; mean
-    over scene×noun. Pointing: share of maps whose highest pixel lies on the noun.
+    Pixel AUROC: visible pixels of the noun against all others, on the map brought bilinearly to the picture's size;
+    mean over scene×noun. Pointing: share of maps whose highest pixel lies on the noun.
 
     Args:
-        method: recipe id or `Recipe`. contrast: "none" or "labels" (feature surgery among all nouns).
+        method: recipe id or `Recipe`. contrast: "none" or "labels" (feature surgery among the nouns).
     """
     names, texts = nouns(), noun_features(lens)
     areas, hits = [], []

@@ -1,12 +1,12 @@
 """One question put to several pictures: what fails for one is said, and the others go on."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from clipsight.cli.outcome import DEBUGGING, DONE, FAILED, complain, print_json, sentence, side_terminal
+from clipsight.cli.outcome import DEBUGGING, DONE, FAILED, complain, print_json, sentence
+from clipsight.cli.progress import watched
 from clipsight.errors import ClipsightError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def answer_each(
             _make_room(files, overwrite)
             ready.append(picture)
     lens = open_lens() if ready else None
-    for picture in _with_progress(ready):
+    for picture in watched(ready, len(ready), lambda name: Path(name).name):
         assert lens is not None
         with or_go_on(picture):
             result = ask(lens, picture)
@@ -101,31 +101,3 @@ def _make_room(files: Sequence[Path], overwrite: bool) -> None:
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         check_writable(file, overwrite=overwrite)
-
-
-def _with_progress(pictures: Sequence[str]) -> Iterator[str]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    # Lines printed meanwhile go above the bar, unless they are on their way into a file or a pipe.
-    with Progress(
-        *columns, console=side_terminal(), transient=True, redirect_stdout=sys.stdout.isatty()
-    ) as progress:
-        task = progress.add_task("", total=len(pictures))
-        for picture in pictures:
-            progress.update(task, description=Path(picture).name)
-            yield picture
-            progress.advance(task)

@@ -130,7 +130,7 @@ def check_allocator(
 
 def check_bundled_model() -> Finding:
     """The model that works offline loads, and which weights it has."""
-    from clipsight.models.loading import load_model
+    from clipsight.towers.loading import load_model
 
     try:
         fingerprint = load_model(BUNDLED, device="cpu").fingerprint

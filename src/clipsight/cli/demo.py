@@ -51,7 +51,7 @@ def demo(*, out: Path = Path("demo-out"), overwrite: bool = False) -> int:
     with side_terminal().status("looking ..."):
         with atomic_write(picture, overwrite=overwrite) as file:
             scene.image.save(file, format="PNG")
-        explanation = clipsight.load(BUNDLED).explain(picture, words)
+        explanation = clipsight.load(BUNDLED).see(picture).explain(words)
         for file in whole:
             explanation.save(file, overwrite=overwrite)
         for word, path in overlays.items():

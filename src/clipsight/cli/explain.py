@@ -67,9 +67,8 @@ def explain(
     recipe = read_method(method)
 
     def ask(lens: "Lens", picture: str) -> "Explanation":
-        return lens.explain(
-            picture, texts, method=recipe, contrast=against, resolution=size, templates=prompts
-        )
+        seen = lens.see(picture, resolution=size)
+        return seen.explain(texts, method=recipe, contrast=against, templates=prompts)
 
     plan = plan_outputs(find_pictures(images), "explain", output)
     return answer_each(

@@ -38,8 +38,9 @@ def _describe(recipe: "Recipe") -> None:
     depth = recipe.path.blocks
     lines = [f"depth: the last {depth} blocks" if depth > 1 else "depth: the last block"]
     if source := recipe.source:
+        commit = source.commit[:12] if len(source.commit) == 40 else source.commit
         lines.append(
-            f"source: {source.title}. {source.venue}, arXiv {source.arxiv}. {source.repository} at {source.commit[:12]}"
+            f"source: {source.title}. {source.venue}, arXiv {source.arxiv}. {source.repository} at {commit}"
         )
     lines += [f"different here: {difference}" for difference in recipe.differences]
     for line in lines:

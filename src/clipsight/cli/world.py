@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from clipsight.cli.outcome import DONE, Misuse, side_terminal, terminal
+from rich.markup import escape
+
+from clipsight.cli.outcome import DONE, Misuse, terminal
+from clipsight.cli.progress import watched
 
 
 def world(
@@ -13,22 +16,22 @@ def world(
     layout: Literal["tsv", "webdataset", "voc"] = "tsv",
     count: int = 1000,
     seed: int = 0,
-    split: Literal["train", "heldout"] = "heldout",
+    split: Literal["train", "heldout"] | None = None,
     size: int = 112,
 ) -> int:
     """Write a data set of the emoji world, with perfect ground truth.
 
     Args:
         out: The folder to write to; it must be new or empty.
-        layout: Pictures with captions and roles as a TSV or as webdataset shards, or a VOC-like segmentation tree.
+        layout: Pictures with captions and roles as a TSV or as webdataset shards, or a VOC-like segmentation
+            tree.
         count: How many scenes.
         seed: Scenes of a seed and a split are always the same.
-        split: `heldout` shows combinations that `train` never shows.
+        split: `heldout` shows combinations that `train` never shows. Without one: `train` for tsv and webdataset,
+            `heldout` for voc.
         size: Side of the square pictures in pixels.
     """
-    from rich.markup import escape
-
-    from clipsight import world as emoji_world
+    from clipsight.world import write_tsv, write_voc, write_webdataset
 
     if count < 1:
         raise Misuse(f"--count {count} writes nothing; give 1 or more.")
@@ -36,14 +39,9 @@ def world(
         raise FileExistsError(
             f"{out} exists and is not an empty folder; give a new name, nothing was written."
         )
-    write = {
-        "tsv": emoji_world.write_tsv,
-        "webdataset": emoji_world.write_webdataset,
-        "voc": emoji_world.write_voc,
-    }[layout]
-    with side_terminal().status(f"writing {count} scenes ..."):
-        write(out, count=count, seed=seed, split=split, size=size)
-    terminal().print(
-        f"{count} scenes of the {split} split (seed {seed}, {size} px) written to {escape(str(out.resolve()))}"
-    )
+    chosen = split or ("heldout" if layout == "voc" else "train")
+    write = {"tsv": write_tsv, "webdataset": write_webdataset, "voc": write_voc}[layout]
+    write(out, count, seed, chosen, size, watch=lambda scenes: watched(scenes, count, lambda _: "scenes"))
+    where = escape(str(out.resolve()))
+    terminal().print(f"{count} scenes of the {chosen} split (seed {seed}, {size} px) written to {where}")
     return DONE

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from clipsight.language.prompts import expand, resolve_templates
 from clipsight.language.tokens import Tokenizer, check_texts, tokenize
-from clipsight.models.view import TextView
+from clipsight.towers.view import TextView
 
 _PROMPTS_HELD = 16_384
 """Prompt features held at a time, however many names an ensemble has."""

@@ -34,7 +34,11 @@ def presence(
         NaN where fewer than `MIN_NAMES` names are left to compare with, or all names score alike.
     """
     count, names = scores.shape[1], others.shape[1]
-    taken = torch.zeros(count, names, dtype=torch.bool, device=others.device) if same is None else same.to(others.device)
+    taken = (
+        torch.zeros(count, names, dtype=torch.bool, device=others.device)
+        if same is None
+        else same.to(others.device)
+    )
     table = others.float()[:, None].masked_fill(taken[None], torch.nan).expand(len(others), count, names)
     if names == 0:
         return torch.full_like(scores, torch.nan, dtype=torch.float32)

@@ -7,14 +7,26 @@ def verdict(presence: float) -> str:
     """Presence in words."""
     if math.isnan(presence):
         return "presence not measured"
-    for limit, words in ((0.9, "clearly there"), (0.6, "probably there"), (0.4, "undecided whether there"), (0.1, "probably not there")):
+    for limit, words in (
+        (0.9, "clearly there"),
+        (0.6, "probably there"),
+        (0.4, "undecided whether there"),
+        (0.1, "probably not there"),
+    ):
         if presence >= limit:
             return words
     return "not there"
 
 
 def trust_line(
-    presence: float, *, names: int, contrast: str, contrasted: int, texts: int, plain: bool, constant: bool = False
+    presence: float,
+    *,
+    names: int,
+    contrast: str,
+    contrasted: int,
+    texts: int,
+    plain: bool,
+    constant: bool = False,
 ) -> str:
     """One sentence: how present, how contrasted, and when such a map is known to mislead.
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipsight.errors import Unsupported
-from clipsight.models.view import BlockView, VisionView
 from clipsight.surgery.kernel import attend
 from clipsight.surgery.recipe import Kernel, Recipe
 from clipsight.surgery.registry import get_recipe
+from clipsight.towers.view import BlockView, VisionView
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
-from clipsight.models.positions import POSITION_RULES
-from clipsight.models.view import PositionRule
+from clipsight.towers.positions import POSITION_RULES
+from clipsight.towers.view import PositionRule
 
 Operand = Literal["q", "k", "v"]
 Grade = Literal["read", "second-hand", "derived"]

@@ -40,7 +40,14 @@ def word(statement: Statement, style: int) -> Caption:
             pieces = [how, (" ", None), *phrases[1], (" there is ", None), *phrases[0]]
         else:
             middle = " is " if rng.random() < 0.3 else " "
-            pieces = [(opening if middle == " " else "", None), *phrases[0], (middle, None), how, (" ", None), *phrases[1]]
+            pieces = [
+                (opening if middle == " " else "", None),
+                *phrases[0],
+                (middle, None),
+                how,
+                (" ", None),
+                *phrases[1],
+            ]
     else:
         pieces = [(opening, None)]
         for index, phrase in enumerate(phrases):

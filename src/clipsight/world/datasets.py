@@ -27,8 +27,8 @@ def write_tsv(
 ) -> None:
     """Write `images/*.png` and `captions.tsv`.
 
-    One row per caption: filepath, title (the two column names that open_clip's training reads), and roles, a JSON list of
-    [start, end, role] in characters.
+    One row per caption: filepath, title (the two column names that open_clip's training reads), and roles, a JSON list
+    of [start, end, role] in characters.
 
     Raises:
         FileExistsError: the folder holds `captions.tsv` already.
@@ -109,7 +109,8 @@ def describe(scene: Scene) -> dict[str, Any]:
         "seed": scene.seed,
         "index": scene.index,
         "objects": [
-            {"name": o.name, "color": o.color, "size": o.size, "damage": o.damage, "center": o.center} for o in scene.objects
+            {"name": o.name, "color": o.color, "size": o.size, "damage": o.damage, "center": o.center}
+            for o in scene.objects
         ],
         "relations": [[r.subject, r.name, r.other] for r in scene.relations],
         "captions": [{"text": c.text, "spans": c.spans} for c in scene.captions],

@@ -36,9 +36,13 @@ def draw_objects(
     raise RuntimeError(f"no {split} scene of {count} objects in {_TRIES} draws")
 
 
-def _draw(rng: np.random.Generator, count: int, counted: bool, colored: np.ndarray) -> tuple[SceneObject, ...]:
+def _draw(
+    rng: np.random.Generator, count: int, counted: bool, colored: np.ndarray
+) -> tuple[SceneObject, ...]:
     names = nouns()
-    chosen = [names[i] for i in rng.choice(len(names), 1 if counted else count, replace=False)] * (count if counted else 1)
+    chosen = [names[i] for i in rng.choice(len(names), 1 if counted else count, replace=False)] * (
+        count if counted else 1
+    )
     palette = list(COLORS)
     colors = [palette[i] for i in rng.choice(len(palette), count, replace=False)]
     if counted:
@@ -95,7 +99,9 @@ def _overlapping(rng: np.random.Generator, extents: Sequence[float]) -> list[tup
     angle = rng.uniform(0, 2 * np.pi)
     distance = rng.uniform(0.24, 0.29) * sum(extents)
     half = extents[1] * 0.4
-    x, y = (np.clip(c + f(angle) * distance, half, 1 - half) for c, f in zip(back, (np.cos, np.sin), strict=True))
+    x, y = (
+        np.clip(c + f(angle) * distance, half, 1 - half) for c, f in zip(back, (np.cos, np.sin), strict=True)
+    )
     return [back, (float(x), float(y))]
 
 
@@ -109,11 +115,20 @@ def clear_relations(objects: Sequence[SceneObject]) -> tuple[Relation, ...]:
             dx, dy = (b - a for a, b in zip(first.center, second.center, strict=True))
             reach = first.extent + second.extent
             if np.hypot(dx, dy) < 0.31 * reach:
-                found += [Relation(subject=j, name="in front of", other=i), Relation(subject=i, name="behind", other=j)]
+                found += [
+                    Relation(subject=j, name="in front of", other=i),
+                    Relation(subject=i, name="behind", other=j),
+                ]
             elif abs(dx) > 1.5 * abs(dy) and abs(dx) > 0.4 * reach:
                 west, east = (i, j) if dx > 0 else (j, i)
-                found += [Relation(subject=west, name="left of", other=east), Relation(subject=east, name="right of", other=west)]
+                found += [
+                    Relation(subject=west, name="left of", other=east),
+                    Relation(subject=east, name="right of", other=west),
+                ]
             elif abs(dy) > 1.5 * abs(dx) and abs(dy) > 0.4 * reach:
                 high, low = (i, j) if dy > 0 else (j, i)
-                found += [Relation(subject=high, name="above", other=low), Relation(subject=low, name="below", other=high)]
+                found += [
+                    Relation(subject=high, name="above", other=low),
+                    Relation(subject=low, name="below", other=high),
+                ]
     return tuple(found)

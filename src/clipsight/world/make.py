@@ -14,7 +14,9 @@ from clipsight.world.statements import draw_foils, draw_statements
 MIN_SIZE = 32
 
 
-def make_scene(index: int, seed: int = 0, split: Split = "heldout", size: int = 112, objects: int | None = None) -> Scene:
+def make_scene(
+    index: int, seed: int = 0, split: Split = "heldout", size: int = 112, objects: int | None = None
+) -> Scene:
     """Scene number `index` of a seed; see `make_scenes`."""
     if split not in SPLITS:
         raise ValueError(f"no split named {split!r}; known: {', '.join(SPLITS)}")
@@ -32,7 +34,13 @@ def make_scene(index: int, seed: int = 0, split: Split = "heldout", size: int = 
         style = int(rng.integers(2**31))
         caption, foil = word(true, style), word(false, style)
         foils.append(
-            Foil(caption=caption.text, foil=foil.text, kind=kind, caption_spans=caption.spans, foil_spans=foil.spans)
+            Foil(
+                caption=caption.text,
+                foil=foil.text,
+                kind=kind,
+                caption_spans=caption.spans,
+                foil_spans=foil.spans,
+            )
         )
     image, masks, damage_masks = render(placed, size, rng)
     return Scene(

@@ -46,7 +46,9 @@ def _atlas() -> _Atlas:
     names = tuple(row["name"] for row in index["sprites"])
     pixels = np.stack(
         [
-            sheet[i // columns * cell : (i // columns + 1) * cell, i % columns * cell : (i % columns + 1) * cell]
+            sheet[
+                i // columns * cell : (i // columns + 1) * cell, i % columns * cell : (i % columns + 1) * cell
+            ]
             for i in range(len(names))
         ]
     )
@@ -89,7 +91,9 @@ def sprite(name: str, color: str | None = None) -> UInt8[np.ndarray, "c c 4"]:
     """
     atlas = _atlas()
     if name not in atlas.names:
-        raise ValueError(f"no sprite named {name!r}; clipsight.world.nouns() lists the {len(atlas.names)} names")
+        raise ValueError(
+            f"no sprite named {name!r}; clipsight.world.nouns() lists the {len(atlas.names)} names"
+        )
     if color is not None and color not in COLORS:
         raise ValueError(f"no colour named {color!r}; known: {', '.join(COLORS)}")
     pixels = atlas.pixels[atlas.names.index(name)].copy()

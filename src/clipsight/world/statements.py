@@ -80,7 +80,7 @@ def mention(
 
 
 def counted(objects: Sequence[SceneObject], rng: np.random.Generator) -> Mention | None:
-    """"three red dogs", when all objects share one name; else None."""
+    """A phrase such as "three red dogs" when all objects share one name, else None."""
     if len(objects) < 2 or len({o.name for o in objects}) > 1:
         return None
     shared = {o.color for o in objects}
@@ -96,7 +96,9 @@ def draw_statements(
     found = []
     for turn in range(count):
         if whole is not None:
-            found.append(Statement(mentions=(replace(whole, color=whole.color if turn % 2 else objects[0].color),)))
+            found.append(
+                Statement(mentions=(replace(whole, color=whole.color if turn % 2 else objects[0].color),))
+            )
         elif turn in (1, 3) and relations:
             picked = relations[rng.integers(len(relations))]
             pair = tuple(mention(objects, i, rng) for i in (picked.subject, picked.other))

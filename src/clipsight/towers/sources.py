@@ -14,8 +14,8 @@ from typing import Any
 import open_clip
 
 from clipsight.errors import CheckpointError, ClipsightWarning
-from clipsight.models.folder import bundled_folder, read_config, read_model_folder
-from clipsight.models.hub import fetch_repository, fetch_tag
+from clipsight.towers.folder import bundled_folder, read_config, read_model_folder
+from clipsight.towers.hub import fetch_repository, fetch_tag
 
 BUNDLED = "clipsight-tiny"
 """The model that ships with clipsight."""

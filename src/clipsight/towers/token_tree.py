@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipsight.models.view import BlockView
+from clipsight.towers.view import BlockView
 
 _GATHERED_ROWS = 16_384
 """Token states gathered at a time for attention: bounds the memory, large enough for full speed."""

@@ -13,10 +13,10 @@ from torch import nn
 
 from clipsight.errors import Unsupported
 from clipsight.language.tokens import Tokenizer
-from clipsight.models.card import Card, describe
-from clipsight.models.checkpoints import apply_state, read_state
-from clipsight.models.fingerprint import fingerprint
-from clipsight.models.sources import resolve_source
+from clipsight.towers.card import Card, describe
+from clipsight.towers.checkpoints import apply_state, read_state
+from clipsight.towers.fingerprint import fingerprint
+from clipsight.towers.sources import resolve_source
 
 _CLIP_VOCABULARY = 49_408
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

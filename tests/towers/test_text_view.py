@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from clipsight.errors import Unsupported
-from clipsight.models import token_tree as tree_module
-from clipsight.models.open_clip_text import OpenClipText
-from clipsight.models.token_tree import token_tree
-from clipsight.models.view import BlockView, TextView
+from clipsight.towers import token_tree as tree_module
+from clipsight.towers.open_clip_text import OpenClipText
+from clipsight.towers.token_tree import token_tree
+from clipsight.towers.view import BlockView, TextView
 from tiny import TINY_TEXT, TINY_VISION, tiny_clip
 
 GOLDENS = Path(__file__).parents[3] / "shared" / "goldens"

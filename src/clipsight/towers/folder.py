@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from clipsight.errors import CheckpointError
-from clipsight.models.checkpoints import read_json
+from clipsight.towers.checkpoints import read_json
 
 CONFIG, WEIGHTS, CARD = "open_clip_config.json", "open_clip_model.safetensors", "card.json"
 _OTHER_WEIGHTS = ("open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
@@ -98,7 +98,7 @@ def write_model_folder(
         module: the open_clip model; its weights are stored as float16.
         model_cfg: the architecture it was built from, with `quick_gelu` where it runs QuickGELU.
         preprocess_cfg: `size`, `mean`, `std`, `interpolation`, `resize_mode` as open_clip names them.
-        card: json-able content of card.json; see `clipsight.models.card.describe`.
+        card: json-able content of card.json; see `clipsight.towers.card.describe`.
 
     Raises:
         ValueError: a weight is not finite as float16.

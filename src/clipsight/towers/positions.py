@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipsight.models.view import PositionRule
+from clipsight.towers.view import PositionRule
 
 POSITION_RULES: tuple[PositionRule, ...] = get_args(PositionRule)
 

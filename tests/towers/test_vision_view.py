@@ -9,8 +9,8 @@ from open_clip.model import resize_pos_embed
 from torch import nn
 
 from clipsight.errors import Unsupported
-from clipsight.models.open_clip_vit import OpenClipVision, unsupported_reason
-from clipsight.models.view import BlockView, VisionView
+from clipsight.towers.open_clip_vit import OpenClipVision, unsupported_reason
+from clipsight.towers.view import BlockView, VisionView
 from tiny import pixels, tiny_clip
 
 
@@ -114,7 +114,7 @@ def test_height_comes_before_width():
     assert differs == [view.prefix + 5]
 
 
-@pytest.mark.parametrize("vision", [{}, {"ls_init_value": 0.3}], ids=str)
+@pytest.mark.parametrize("vision", [{}, {"ls_init_value": 0.3}, {"quick_gelu": False}], ids=str)
 @torch.inference_mode()
 def test_parts_of_a_block_equal_the_whole(vision):
     view = OpenClipVision(tiny_clip(**vision).visual)

@@ -8,8 +8,8 @@ import open_clip
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import nn
 
-from clipsight.models.open_clip_text import OpenClipText
-from clipsight.models.open_clip_vit import OpenClipVision, unsupported_reason
+from clipsight.towers.open_clip_text import OpenClipText
+from clipsight.towers.open_clip_vit import OpenClipVision, unsupported_reason
 
 _FAMILIES = {"ModifiedResNet": "ResNet", "TimmModel": "timm"}
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from clipsight.models.loading import Preprocess
+from clipsight.towers.loading import Preprocess
 
 MAX_PATCHES = 4096
 """Above so many patches the long side is limited."""
@@ -54,7 +54,9 @@ def fit_size(
     if resolution == "square":
         return Fit(size=native)
     if isinstance(resolution, tuple):
-        if len(resolution) != 2 or any(side < p or side % p for side, p in zip(resolution, patch, strict=True)):
+        if len(resolution) != 2 or any(
+            side < p or side % p for side, p in zip(resolution, patch, strict=True)
+        ):
             raise ValueError(
                 f"resolution={resolution!r} is not (height, width) in whole patches of {patch[0]}×{patch[1]} pixels; "
                 f"the nearest that is: {tuple(_whole(s, p) for s, p in zip(resolution, patch, strict=False))}."
@@ -70,7 +72,9 @@ def fit_size(
             "(height, width)."
         )
     if short < max(patch):
-        raise ValueError(f"resolution={short} is smaller than a patch of {patch[0]}×{patch[1]} pixels; give at least {max(patch)}.")
+        raise ValueError(
+            f"resolution={short} is smaller than a patch of {patch[0]}×{patch[1]} pixels; give at least {max(patch)}."
+        )
     scale = short / min(picture)
     size = (_whole(picture[0] * scale, patch[0]), _whole(picture[1] * scale, patch[1]))
     return _limited(size, patch, long_axis=int(picture[1] >= picture[0]))
@@ -86,15 +90,20 @@ def _limited(size: tuple[int, int], patch: tuple[int, int], long_axis: int) -> F
         return Fit(size=size)
     short = min(grid[1 - long_axis], int(MAX_PATCHES**0.5))
     limited = [0, 0]
-    limited[1 - long_axis], limited[long_axis] = short * patch[1 - long_axis], MAX_PATCHES // short * patch[long_axis]
+    limited[1 - long_axis], limited[long_axis] = (
+        short * patch[1 - long_axis],
+        MAX_PATCHES // short * patch[long_axis],
+    )
     note = (
-        f"The picture would need {grid[0]} × {grid[1]} patches; it was seen at {limited[1]} × {limited[0]} pixels, squeezed "
-        f"to {MAX_PATCHES} patches, so shapes are distorted. Cut it into parts for finer maps."
+        f"The picture would need {grid[0]} × {grid[1]} patches; it was seen at {limited[1]} × {limited[0]} pixels, "
+        f"squeezed to {MAX_PATCHES} patches, so shapes are distorted. Cut it into parts for finer maps."
     )
     return Fit(size=(limited[0], limited[1]), notes=(note,))
 
 
-def to_pixels(picture: Image.Image, size: tuple[int, int], preprocess: Preprocess) -> Float[Tensor, "1 3 H W"]:
+def to_pixels(
+    picture: Image.Image, size: tuple[int, int], preprocess: Preprocess
+) -> Float[Tensor, "1 3 H W"]:
     """Normalised pixels in float32 on the CPU.
 
     Args:

@@ -9,7 +9,7 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 
 from clipsight.errors import CheckpointError, ClipsightWarning
-from clipsight.models.checkpoints import apply_state, read_state
+from clipsight.towers.checkpoints import apply_state, read_state
 from tiny import TINY_TEXT, TINY_VISION, tiny_clip
 
 

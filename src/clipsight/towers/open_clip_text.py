@@ -1,7 +1,7 @@
 """View of open_clip's text towers, in both layouts: inside `CLIP` itself and as the `text` of a `CustomTextCLIP`.
 
 Where the mask is causal and the feature is taken at the end token, the ids behind that token change nothing: such a
-tower is `cuttable`, and shared beginnings are encoded once (`clipsight.models.token_tree`). Every other tower (SigLIP
+tower is `cuttable`, and shared beginnings are encoded once (`clipsight.towers.token_tree`). Every other tower (SigLIP
 and some forty of open_clip's configurations are not causal or pool elsewhere) runs the library's own `encode_text` on
 whole contexts.
 """
@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clipsight.errors import Unsupported
-from clipsight.models.open_clip_vit import OpenClipBlock, unsupported_blocks
-from clipsight.models.token_tree import encode_tree, token_tree
+from clipsight.towers.open_clip_vit import OpenClipBlock, unsupported_blocks
+from clipsight.towers.token_tree import encode_tree, token_tree
 
 _PARTS = ("transformer", "token_embedding", "positional_embedding", "ln_final")
 

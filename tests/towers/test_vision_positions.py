@@ -7,9 +7,9 @@ import threading
 import pytest
 import torch
 
-from clipsight.models import positions
-from clipsight.models.open_clip_vit import OpenClipVision
-from clipsight.models.positions import POSITION_RULES, PositionCache, interpolate_positions
+from clipsight.towers import positions
+from clipsight.towers.open_clip_vit import OpenClipVision
+from clipsight.towers.positions import POSITION_RULES, PositionCache, interpolate_positions
 from tiny import pixels, tiny_clip
 
 TABLE = torch.randn(1 + 4 * 6, 8, generator=torch.Generator().manual_seed(3))

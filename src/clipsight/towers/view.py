@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 PositionRule = Literal["bicubic_antialias", "bicubic", "bilinear", "dino_bicubic"]
-"""How a learned position table is stretched to another grid; see `clipsight.models.positions`."""
+"""How a learned position table is stretched to another grid; see `clipsight.towers.positions`."""
 
 
 @runtime_checkable

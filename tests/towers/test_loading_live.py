@@ -10,10 +10,10 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from torch import nn
 
 from clipsight.errors import Unsupported
-from clipsight.models.card import vision_family
-from clipsight.models.fingerprint import fingerprint
-from clipsight.models.loading import load_model
-from clipsight.models.open_clip_text import OpenClipText
+from clipsight.towers.card import vision_family
+from clipsight.towers.fingerprint import fingerprint
+from clipsight.towers.loading import load_model
+from clipsight.towers.open_clip_text import OpenClipText
 from tiny import TINY_TEXT, TINY_VISION, tiny_clip
 
 
@@ -105,7 +105,7 @@ def test_fingerprint_tells_weights_apart_and_nothing_else(clip):
 
 def test_fingerprint_of_large_models_samples(clip, monkeypatch):
     whole = fingerprint(clip)
-    monkeypatch.setattr("clipsight.models.fingerprint._WHOLE_BYTES", 1000)
+    monkeypatch.setattr("clipsight.towers.fingerprint._WHOLE_BYTES", 1000)
     mark = fingerprint(clip)
     assert mark != whole
     assert mark == fingerprint(copy.deepcopy(clip))

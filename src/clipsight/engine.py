@@ -1,0 +1,134 @@
+"""A loaded model's two towers behind one object: pixels, features, texts. What `Lens` and `Seen` share.
+
+Safe to use from several threads: nothing here changes but the text cache, which locks itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+from clipsight.errors import Unsupported
+from clipsight.language.cache import TextCache
+from clipsight.language.encode import encode_empty, encode_ids, encode_texts
+from clipsight.language.prompts import resolve_templates
+from clipsight.language.tokens import check_texts
+from clipsight.scoring.contrast import ContrastKind
+from clipsight.surgery import Accumulate, Features, Recipe, get_recipe, recipe_ids, run, with_depth
+from clipsight.towers.card import Card, vision_family
+from clipsight.towers.loading import Loaded
+from clipsight.towers.open_clip_text import OpenClipText
+from clipsight.towers.open_clip_vit import OpenClipVision
+from clipsight.towers.preprocess import Fit, Resolution, fit_size, to_pixels
+
+Templates = str | Sequence[str] | None
+
+
+class Engine:
+    """Encodes pictures and texts with one loaded model.
+
+    Attributes:
+        loaded: the model, its tokenizer and settings. card: its facts, methods filled in.
+        text_view: the text tower. vision: the image tower's view, None when its patches cannot be read.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self.text_view = OpenClipText(loaded.module)
+        _, self.off = vision_family(loaded.module)
+        self.vision = None if self.off else OpenClipVision(loaded.module.visual)
+        self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
+        self._cache = TextCache()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.loaded.module.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number type it computes in."""
+        return next(self.loaded.module.parameters()).dtype
+
+    def fit(self, picture: Image.Image, resolution: Resolution) -> Fit:
+        """The size at which a picture is seen; towers without a patch grid take their own square only."""
+        native = self.loaded.preprocess.size
+        if self.vision is None:
+            return fit_size(picture.size[::-1], "square", native, native)
+        return fit_size(picture.size[::-1], resolution, native, self.vision.patch)
+
+    def pixels(self, picture: Image.Image, fit: Fit) -> Float[Tensor, "1 3 H W"]:
+        """Normalised pixels, in the model's number type on its device."""
+        return to_pixels(picture, fit.size, self.loaded.preprocess).to(self.device, self.dtype)
+
+    def recipe(self, method: str | Recipe) -> Recipe:
+        """The recipe of a method; asked for by id, an accumulating one takes the depth that the model's card states."""
+        recipe = get_recipe(method)
+        depth = self.loaded.card.surgery_depth
+        if isinstance(method, str) and depth is not None and isinstance(recipe.path, Accumulate):
+            return with_depth(recipe, depth)
+        return recipe
+
+    def features(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> Features:
+        """Patch and pooled features; with a graph only if `x` asks for gradients."""
+        if self.vision is None:
+            raise Unsupported(
+                f"{recipe.id} was asked of {self.loaded.name}, but {self.off} "
+                "lens.classify and lens.encode_image still work."
+            )
+        with graph_if(x):
+            return run(self.vision, x, recipe)
+
+    def encode_image(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
+        """The library's own pooled feature, at any size the view takes; with a graph only if `x` asks for gradients."""
+        with graph_if(x):
+            return self.loaded.module.encode_image(x) if self.vision is None else self.vision.encode(x)
+
+    def encode_text(
+        self, texts: Sequence[str] | Int[Tensor, "T S"], templates: Templates = None
+    ) -> Float[Tensor, "T E"]:
+        """Text features, remembered by content; see `Lens.encode_text`."""
+        prompts = resolve_templates(templates)
+        if isinstance(texts, Tensor):
+            if prompts:
+                raise ValueError(
+                    "templates cannot be filled with token ids; pass strings, or leave templates out."
+                )
+            return encode_ids(self.text_view, texts)
+        return self._cache.get(
+            check_texts(texts),
+            prompts,
+            lambda missing: encode_texts(self.text_view, self.loaded.tokenizer, missing, prompts or None),
+        )
+
+    def templates(self, asked: Templates, otherwise: str | None) -> tuple[str, ...]:
+        """The prompt templates that "auto" means here: the card's, or `otherwise`."""
+        return resolve_templates((self.card.templates or otherwise) if asked == "auto" else asked)
+
+    def contrast_features(
+        self, kind: ContrastKind, names: Sequence[str], prompts: tuple[str, ...]
+    ) -> Float[Tensor, "M E"] | None:
+        """What to compare with: distractors in the texts' templates, or the empty prompt in the card's (or CS85)."""
+        if kind == "empty":
+            slots = self.card.templates or resolve_templates("CS85")
+            return self._cache.get(
+                ("",), slots, lambda _: encode_empty(self.text_view, self.loaded.tokenizer, slots)
+            )
+        return self.encode_text(names, prompts or None) if names else None
+
+    def _why_off(self, name: str) -> str:
+        if self.vision is None:
+            return self.off
+        needed, there = self.recipe(name).path.blocks, len(self.vision.blocks)
+        return "" if needed <= there else f"it works in {needed} blocks, and this tower has {there}."
+
+
+@contextmanager
+def graph_if(*inputs: Tensor) -> Iterator[None]:
+    """Autograd on only if an input asks for gradients: answers about a frozen model need no graph."""
+    with torch.set_grad_enabled(torch.is_grad_enabled() and any(one.requires_grad for one in inputs)):
+        yield

@@ -1,0 +1,67 @@
+"""Which contrast is taken when a user leaves the choice open, and what counts as the same name."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from clipsight.scoring.contrast import ContrastKind
+
+Contrast = Literal["auto", "none", "labels", "empty"] | Sequence[str] | None
+"""What a user may ask for; `None` is "none", a list of names is distractors."""
+
+LABELS_FROM = 8
+"""From so many texts on, "auto" contrasts them with each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A contrast that was decided on; `names` are the distractors of the kind "names"."""
+
+    kind: ContrastKind
+    names: tuple[str, ...] = ()
+
+
+def choose_contrast(
+    asked: Contrast, count: int, texts: Sequence[str] = (), vocabulary: Sequence[str] = ()
+) -> Chosen:
+    """The contrast for `count` texts.
+
+    Args:
+        asked: "auto" takes "labels" from eight texts up, below that the vocabulary as distractors if there is one, else
+            "empty".
+        count: how many texts are scored.
+        texts: the texts, if known: a distractor that names the same thing as one of them is left out.
+        vocabulary: the model's contrast vocabulary.
+
+    Raises:
+        ValueError: an unknown word, "labels" for one text, or no distractor left.
+    """
+    if asked == "auto":
+        asked = "labels" if count >= LABELS_FROM else (tuple(vocabulary) or "empty")
+    if asked is None or asked == "none":
+        return Chosen(kind="none")
+    if asked == "labels" and count < 2:
+        raise ValueError(
+            "contrast='labels' contrasts the texts with each other and needs at least two, got one; take "
+            "contrast='auto', 'empty' or a list of names."
+        )
+    if asked == "labels" or asked == "empty":
+        return Chosen(kind="labels" if asked == "labels" else "empty")
+    if isinstance(asked, str):
+        raise ValueError(
+            f"contrast={asked!r} is unknown; give 'auto', 'none', 'labels', 'empty' or a list of names such as "
+            f"[{asked!r}]."
+        )
+    taken = {bare(text) for text in texts}
+    names = tuple(name for name in dict.fromkeys(asked) if bare(name) not in taken)
+    if not names:
+        raise ValueError(
+            "no name of the contrast differs from the texts; give other names, or contrast='labels'."
+        )
+    return Chosen(kind="names", names=names)
+
+
+def bare(text: str) -> str:
+    """A text without case, article and blanks at its ends, to tell whether two texts name the same thing."""
+    return re.sub(r"^(an?|the)\s+", "", text.strip().lower())

@@ -1,0 +1,190 @@
+"""A picture that a model has seen: encoded once, asked often."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from clipsight.engine import Engine, Templates
+from clipsight.language.tokens import check_texts
+from clipsight.pictures import PictureSource, picture_name, read_picture
+from clipsight.results import Classification, Explanation, Provenance
+from clipsight.scoring import contrast_maps, pooled_similarity
+from clipsight.scoring.choice import Contrast, bare, choose_contrast
+from clipsight.scoring.presence import MIN_NAMES, presence
+from clipsight.scoring.trust import trust_line
+from clipsight.surgery import Features, Recipe
+from clipsight.towers.preprocess import Resolution
+
+_FLAT = 1e-7
+"""Maps that vary by less are the same everywhere."""
+
+
+class Seen:
+    """A picture with its pixels and, once asked for, its features. Made by `Lens.see`; safe to share between threads.
+
+    Attributes:
+        picture: the picture, RGB. source: its name, "" if unknown. size: (H, W) pixels the model sees.
+        notes: what was done differently from what was asked.
+    """
+
+    def __init__(self, engine: Engine, image: PictureSource, resolution: Resolution = "native") -> None:
+        self.picture = read_picture(image)
+        self.source = picture_name(image)
+        self._engine = engine
+        self._fit = engine.fit(self.picture, resolution)
+        self.size, self.notes = self._fit.size, self._fit.notes
+        self._kept: dict[Recipe, Features] = {}
+        self._pooled: Tensor | None = None
+        self._lock = Lock()
+
+    @cached_property
+    def pixels(self) -> Float[Tensor, "1 3 H W"]:
+        """Normalised pixels."""
+        return self._engine.pixels(self.picture, self._fit)
+
+    def keep(self, recipe: Recipe, features: Features) -> None:
+        """Remember features that were made elsewhere."""
+        with self._lock:
+            self._kept[recipe] = features
+
+    def features(self, method: str | Recipe = "clip_surgery") -> Features:
+        """Patch and pooled features by a recipe; encoded once."""
+        recipe = self._engine.recipe(method)
+        with self._lock:
+            if recipe not in self._kept:
+                self._kept[recipe] = self._engine.features(self.pixels, recipe)
+            return self._kept[recipe]
+
+    def pooled(self) -> Float[Tensor, "1 E"]:
+        """The tower's own image feature, from a pass made before if there was one."""
+        with self._lock:
+            if self._pooled is None:
+                done = next(iter(self._kept.values()), None)
+                self._pooled = self._engine.encode_image(self.pixels) if done is None else done.pooled
+            return self._pooled
+
+    @torch.no_grad()
+    def explain(
+        self,
+        texts: Sequence[str],
+        method: str | Recipe = "clip_surgery",
+        contrast: Contrast = "auto",
+        templates: Templates = "auto",
+    ) -> Explanation:
+        """Where in the picture does the model see these words? See `Lens.explain`."""
+        engine, asked = self._engine, check_texts(texts)
+        recipe, prompts = engine.recipe(method), engine.templates(templates, None)
+        against = choose_contrast(contrast, len(asked), asked, engine.card.contrast_vocabulary)
+        features = self.features(recipe)
+        said = engine.encode_text(asked, prompts or None)
+        others = engine.contrast_features(against.kind, against.names, prompts)
+        maps = contrast_maps(
+            features.patches, features.pooled, said, kind=against.kind, contrast_texts=others
+        )[0].cpu()
+        vocabulary = against.names or engine.card.contrast_vocabulary
+        there, reason = self._presence(features.pooled, asked, said, vocabulary, prompts)
+        return Explanation(
+            image=np.asarray(self.picture),
+            texts=asked,
+            maps=maps,
+            similarity=pooled_similarity(features.pooled, said)[0].cpu(),
+            presence=there,
+            presence_reason=reason,
+            trust=tuple(
+                trust_line(
+                    float(present),
+                    names=len(vocabulary),
+                    contrast=against.kind,
+                    contrasted=len(against.names),
+                    texts=len(asked),
+                    plain=recipe.is_plain,
+                    constant=bool(one.max() - one.min() < _FLAT),
+                )
+                for present, one in zip(there, maps, strict=True)
+            ),
+            source=self.source,
+            provenance=self._provenance(
+                method=recipe.id,
+                settings=recipe.to_dict(),
+                templates=prompts,
+                contrast=against.kind,
+                contrast_texts=against.names,
+                grid=tuple(maps.shape[1:]),
+                notes=(*self.notes, *engine.card.notes),
+            ),
+        )
+
+    @torch.no_grad()
+    def classify(self, labels: Sequence[str], templates: Templates = "auto") -> Classification:
+        """Which label fits the whole picture best? See `Lens.classify`."""
+        engine, asked = self._engine, check_texts(labels)
+        prompts = engine.templates(templates, "IN80")
+        cosines = pooled_similarity(self.pooled(), engine.encode_text(asked, prompts or None))[0]
+        scale = float(engine.loaded.module.logit_scale.detach().float().exp())
+        return Classification(
+            labels=asked,
+            probabilities=(scale * cosines).softmax(-1).cpu(),
+            similarity=cosines.cpu(),
+            source=self.source,
+            provenance=self._provenance(
+                method="classify",
+                settings={"logit_scale": scale},
+                templates=prompts,
+                contrast="none",
+                contrast_texts=(),
+                grid=engine.card.grid or (0, 0),
+                notes=(*self.notes, *engine.card.notes),
+            ),
+        )
+
+    def _presence(
+        self,
+        pooled: Tensor,
+        asked: Sequence[str],
+        said: Tensor,
+        vocabulary: Sequence[str],
+        prompts: tuple[str, ...],
+    ) -> tuple[Float[Tensor, " T"], str]:
+        unmeasured = torch.full((len(asked),), torch.nan)
+        if not vocabulary:
+            return (
+                unmeasured,
+                "the model has no contrast vocabulary; give distractors as contrast=[names] to measure presence",
+            )
+        if len(vocabulary) < MIN_NAMES:
+            return (
+                unmeasured,
+                f"{len(vocabulary)} names are too few to compare with; give at least {MIN_NAMES}",
+            )
+        others = self._engine.encode_text(vocabulary, prompts or None)
+        same = torch.tensor([[bare(text) == bare(name) for name in vocabulary] for text in asked])
+        scores = presence(pooled_similarity(pooled, said), pooled_similarity(pooled, others), same)[0].cpu()
+        return scores, "the names it is compared with all score alike" if scores.isnan().any() else ""
+
+    def _provenance(self, **made: Any) -> Provenance:
+        loaded = self._engine.loaded
+        return Provenance(
+            model=loaded.name,
+            pretrained=loaded.pretrained,
+            fingerprint=loaded.fingerprint,
+            size=self.size,
+            versions=_versions(),
+            **made,
+        )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name, package in (("clipsight", "clipsight"), ("torch", "torch"), ("open_clip", "open_clip_torch")):
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
