@@ -6,6 +6,7 @@ Safe to use from several threads: nothing here changes but the text cache, which
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -40,7 +41,7 @@ class Engine:
         self.loaded = loaded
         self.text_view = OpenClipText(loaded.module)
         _, self.off = vision_family(loaded.module)
-        self.vision = None if self.off else OpenClipVision(loaded.module.visual)
+        self.vision = None if self.off else OpenClipVision(loaded.module.get_submodule("visual"))
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
         self._cache = TextCache()
 
@@ -54,12 +55,17 @@ class Engine:
         """The number type it computes in."""
         return next(self.loaded.module.parameters()).dtype
 
+    @property
+    def logit_scale(self) -> float:
+        """What the model multiplies cosines by before a softmax."""
+        return float(self.loaded.module.get_parameter("logit_scale").detach().float().exp())
+
     def fit(self, picture: Image.Image, resolution: Resolution) -> Fit:
         """The size at which a picture is seen; towers without a patch grid take their own square only."""
         native = self.loaded.preprocess.size
         if self.vision is None:
-            return fit_size(picture.size[::-1], "square", native, native)
-        return fit_size(picture.size[::-1], resolution, native, self.vision.patch)
+            return fit_size((picture.height, picture.width), "square", native, native)
+        return fit_size((picture.height, picture.width), resolution, native, self.vision.patch)
 
     def pixels(self, picture: Image.Image, fit: Fit) -> Float[Tensor, "1 3 H W"]:
         """Normalised pixels, in the model's number type on its device."""
@@ -85,8 +91,9 @@ class Engine:
 
     def encode_image(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
         """The library's own pooled feature, at any size the view takes; with a graph only if `x` asks for gradients."""
+        module: Any = self.loaded.module
         with graph_if(x):
-            return self.loaded.module.encode_image(x) if self.vision is None else self.vision.encode(x)
+            return module.encode_image(x) if self.vision is None else self.vision.encode(x)
 
     def encode_text(
         self, texts: Sequence[str] | Int[Tensor, "T S"], templates: Templates = None

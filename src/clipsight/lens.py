@@ -96,6 +96,11 @@ class Lens:
         return self._engine.device
 
     @property
+    def logit_scale(self) -> float:
+        """What the model multiplies cosines by before a softmax."""
+        return self._engine.logit_scale
+
+    @property
     def dtype(self) -> torch.dtype:
         """The number type it computes in."""
         return self._engine.dtype

@@ -127,7 +127,7 @@ class Seen:
         engine, asked = self._engine, check_texts(labels)
         prompts = engine.templates(templates, "IN80")
         cosines = pooled_similarity(self.pooled(), engine.encode_text(asked, prompts or None))[0]
-        scale = float(engine.loaded.module.logit_scale.detach().float().exp())
+        scale = engine.logit_scale
         return Classification(
             labels=asked,
             probabilities=(scale * cosines).softmax(-1).cpu(),
@@ -165,8 +165,11 @@ class Seen:
             )
         others = self._engine.encode_text(vocabulary, prompts or None)
         same = torch.tensor([[bare(text) == bare(name) for name in vocabulary] for text in asked])
-        scores = presence(pooled_similarity(pooled, said), pooled_similarity(pooled, others), same)[0].cpu()
-        return scores, "the names it is compared with all score alike" if scores.isnan().any() else ""
+        scores = presence(
+            pooled_similarity(pooled, said), pooled_similarity(pooled, others), self._engine.logit_scale, same
+        )[0].cpu()
+        lost = f"fewer than {MIN_NAMES} names differ from the text, or its score is not finite"
+        return scores, lost if scores.isnan().any() else ""
 
     def _provenance(self, **made: Any) -> Provenance:
         loaded = self._engine.loaded

@@ -38,6 +38,13 @@ def test_defaults_are_those_of_the_python_api(lens, run):
     ]
 
 
+def test_a_missing_picture_is_said_before_a_model_is_loaded(lens, run):
+    code, _, err = run("explain", "nowhere.jpg", "--text", "a dog")
+    assert code == 1
+    assert "nowhere.jpg" in err
+    assert not lens.loaded
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -9,6 +9,8 @@ from clipsight.scoring.choice import bare, choose_contrast
 from clipsight.scoring.presence import MIN_NAMES, presence
 from clipsight.scoring.trust import trust_line
 
+SCALE = 100.0
+
 
 @pytest.fixture
 def names() -> torch.Tensor:
@@ -16,38 +18,52 @@ def names() -> torch.Tensor:
 
 
 def test_it_rises_with_the_score_and_stays_in_its_range(names):
-    scores = torch.linspace(0.1, 0.4, 50)[None]
-    got = presence(scores, names)[0]
+    scores = torch.linspace(0.1, 0.45, 50)[None]
+    got = presence(scores, names, SCALE)[0]
     assert (got.diff() >= 0).all()
     assert 0 <= got.min() < 0.01
     assert 0.99 < got.max() <= 1
-    assert presence(names.median().reshape(1, 1), names) < 0.1
+    assert presence(names.median().reshape(1, 1), names, SCALE) < 0.1
 
 
-def test_it_does_not_depend_on_offset_or_spread(names):
+def test_it_is_the_softmax_share_among_the_names(names):
+    share = (SCALE * torch.cat([torch.tensor([[0.26]]), names], dim=1)).softmax(-1)[0, 0]
+    got = presence(torch.tensor([[0.26]]), names, SCALE)
+    assert got.item() == pytest.approx(1.05 * share.item() / (share.item() + 0.05), rel=1e-4)
+
+
+def test_an_offset_common_to_all_scores_does_not_matter(names):
     scores = torch.tensor([[0.23, 0.26]])
-    assert torch.allclose(presence(scores, names), presence(scores * 3 + 1, names * 3 + 1), atol=1e-4)
+    assert torch.allclose(presence(scores, names, SCALE), presence(scores + 1, names + 1, SCALE), atol=1e-3)
+
+
+def test_several_things_can_be_present(names):
+    crowd = torch.cat([names, torch.full((1, 4), 0.35)], dim=1)
+    same = torch.zeros(4, 204, dtype=torch.bool)
+    same[range(4), range(200, 204)] = True
+    assert (presence(torch.full((1, 4), 0.35), crowd, SCALE, same) > 0.8).all()
 
 
 def test_a_name_is_not_compared_with_itself(names):
     crowd = torch.cat([names[:, : MIN_NAMES - 1], torch.full((1, 1), 0.9)], dim=1)
     same = torch.zeros(1, MIN_NAMES, dtype=torch.bool)
     same[0, -1] = True
-    assert presence(torch.tensor([[0.9]]), crowd, same).isnan().all(), "too few names are left"
-    assert not presence(torch.tensor([[0.9]]), crowd).isnan().any()
+    assert presence(torch.tensor([[0.9]]), crowd, SCALE, same).isnan().all(), "too few names are left"
+    assert presence(torch.tensor([[0.9]]), crowd, SCALE) < presence(torch.tensor([[0.9]]), names, SCALE)
 
 
-def test_too_few_or_equal_names_give_nan():
-    assert presence(torch.zeros(2, 3), torch.zeros(2, 0)).isnan().all()
-    assert presence(torch.zeros(2, 3), torch.zeros(2, MIN_NAMES)).isnan().all()
+def test_what_cannot_be_measured_is_nan():
+    assert presence(torch.zeros(2, 3), torch.zeros(2, 0), SCALE).isnan().all()
+    assert presence(torch.zeros(2, 3), torch.zeros(2, MIN_NAMES - 1), SCALE).isnan().all()
+    assert presence(torch.full((1, 1), torch.nan), torch.zeros(1, 50), SCALE).isnan().all()
 
 
 def test_pictures_are_independent(names):
     two = torch.cat([names, names * 2 + 0.5])
     scores = torch.tensor([[0.25], [0.9]])
-    together = presence(scores, two)
-    assert torch.allclose(together[:1], presence(scores[:1], two[:1]))
-    assert torch.allclose(together[1:], presence(scores[1:], two[1:]))
+    together = presence(scores, two, SCALE)
+    assert torch.allclose(together[:1], presence(scores[:1], two[:1], SCALE))
+    assert torch.allclose(together[1:], presence(scores[1:], two[1:], SCALE))
 
 
 def _line(present: float, **changes) -> str:

@@ -63,7 +63,9 @@ def presence_auroc(lens: Lens, scenes: Sequence[Scene]) -> float:
     """Area under the ROC curve of `presence`, present against absent nouns, over all scenes together."""
     names = nouns()
     cosines = pooled_similarity(_pooled(lens, scenes), noun_features(lens))
-    scores = presence(cosines, cosines, torch.eye(len(names), dtype=torch.bool)).cpu().numpy()
+    scores = (
+        presence(cosines, cosines, lens.logit_scale, torch.eye(len(names), dtype=torch.bool)).cpu().numpy()
+    )
     there = np.array([[name in {o.name for o in scene.objects} for name in names] for scene in scenes])
     return float(roc_auc_score(there.ravel(), scores.ravel()))
 

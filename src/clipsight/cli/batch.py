@@ -53,6 +53,8 @@ def answer_each(
     Returns:
         0 when every picture was done, else 1.
     """
+    from clipsight.pictures import read_picture
+
     results: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
 
@@ -69,6 +71,8 @@ def answer_each(
     ready = []
     for picture, files in plan.items():
         with or_go_on(picture):
+            if not Path(picture).is_file():
+                read_picture(picture)  # says what is wrong before a model is loaded
             _make_room(files, overwrite)
             ready.append(picture)
     lens = open_lens() if ready else None

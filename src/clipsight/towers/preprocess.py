@@ -112,7 +112,7 @@ def to_pixels(
         preprocess: the model's mean, deviation and resampling.
     """
     resampling = _RESAMPLING.get(preprocess.interpolation, Image.Resampling.BICUBIC)
-    resized = picture if picture.size == size[::-1] else picture.resize(size[::-1], resampling)
+    resized = picture if picture.size == size[::-1] else picture.resize((size[1], size[0]), resampling)
     pixels = torch.from_numpy(np.array(resized, dtype=np.float32) / 255)
     normalised = (pixels - torch.tensor(preprocess.mean)) / torch.tensor(preprocess.std)
     return rearrange(normalised, "H W C -> 1 C H W").contiguous()

@@ -100,7 +100,7 @@ def draw_statements(
                 Statement(mentions=(replace(whole, color=whole.color if turn % 2 else objects[0].color),))
             )
         elif turn in (1, 3) and relations:
-            picked = relations[rng.integers(len(relations))]
+            picked = relations[int(rng.integers(len(relations)))]
             pair = tuple(mention(objects, i, rng) for i in (picked.subject, picked.other))
             found.append(Statement(mentions=pair, relation=picked.name))
         else:
@@ -146,7 +146,7 @@ def draw_foils(
         swapped = (replace(first, color=second.color), replace(second, color=first.color))
         drawn.append(("swap_att", listed, Statement(mentions=swapped)))
     if relations:
-        picked = relations[rng.integers(len(relations))]
+        picked = relations[int(rng.integers(len(relations)))]
         pair = tuple(mention(objects, i, rng) for i in (picked.subject, picked.other))
         related = Statement(mentions=pair, relation=picked.name)
         drawn.append(("replace_rel", related, replace(related, relation=INVERSE[picked.name])))

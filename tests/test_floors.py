@@ -1,0 +1,58 @@
+"""The house: imports go down only, and rooms of one floor meet by their named interface."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import clipsight
+
+ROOT = Path(clipsight.__file__).parent
+FLOORS = {
+    "errors": 1, "pictures": 1, "results": 1,
+    "towers": 2, "language": 2, "world": 2,
+    "surgery": 3, "scoring": 3,
+    "engine": 4, "seen": 4, "lens": 4,
+    "bench": 5,
+    "cli": 6, "__main__": 6, "__init__": 6,
+}  # fmt: skip
+MOST_LINES = 600
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Rooms of clipsight that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = (
+                [f"clipsight.{a.name}" for a in node.names] if node.module == "clipsight" else [node.module]
+            )
+        for name in names:
+            if name.startswith("clipsight."):
+                yield name.split(".")[1]
+
+
+def test_imports_go_down_only():
+    wrong = []
+    for path in ROOT.rglob("*.py"):
+        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        for other in _imports(path):
+            if other in FLOORS and FLOORS[other] > FLOORS[room]:
+                wrong.append(
+                    f"{path.relative_to(ROOT)} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+                )
+    assert not wrong
+
+
+def test_every_room_has_a_floor():
+    rooms = {
+        p.name.removesuffix(".py")
+        for p in ROOT.iterdir()
+        if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
+    assert rooms == set(FLOORS)
+
+
+def test_files_stay_small():
+    assert not [
+        str(p) for p in ROOT.rglob("*.py") if len(p.read_text(encoding="utf-8").splitlines()) > MOST_LINES
+    ]
