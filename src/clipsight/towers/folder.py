@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from clipsight.errors import CheckpointError
@@ -119,5 +119,5 @@ def write_model_folder(
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         temporary.replace(folder / name)
     temporary = folder / f"{WEIGHTS}.tmp"
-    save_file(state, temporary, metadata={"format": "pt"})
+    temporary.write_bytes(save(state, metadata={"format": "pt"}))
     temporary.replace(folder / WEIGHTS)
