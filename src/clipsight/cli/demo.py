@@ -21,7 +21,8 @@ class DemoScene:
     absent: str
 
 
-SCENE = DemoScene(index=0, seed=0, objects=3, size=448, absent="guitar")
+# One of the clearer of 700 held-out scenes looked through; the averages stand on the bundled model's card.
+SCENE = DemoScene(index=89, seed=15, objects=3, size=448, absent="guitar")
 
 
 def demo(*, out: Path = Path("demo-out"), overwrite: bool = False) -> int:

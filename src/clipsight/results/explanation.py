@@ -174,7 +174,7 @@ class Explanation:
     def grid(
         self,
         *,
-        scale: ScaleChoice = "own",
+        scale: ScaleChoice = "shared",
         cmap: str = heat.CMAP,
         alpha: Number = heat.ALPHA,
         columns: int | None = None,
@@ -183,8 +183,8 @@ class Explanation:
         """The picture and every text's overlay on one sheet, RGB, about 1,480 pixels wide.
 
         Each map has its colour bar with units, its presence and its trust line; the foot says how all
-        were made. Options as for `overlay`; `scale="shared"` makes maps comparable by eye. `columns` is
-        chosen for the picture's shape unless given.
+        were made. Options as for `overlay`; the shared scale makes maps comparable by eye, so that an absent
+        word stays grey beside a present one. `columns` is chosen for the picture's shape unless given.
         """
         from .figure import draw_grid
 
@@ -238,7 +238,7 @@ class Explanation:
             "provenance": self.provenance.to_dict(),
         }
 
-    def to_html(self, *, scale: ScaleChoice = "own") -> str:
+    def to_html(self, *, scale: ScaleChoice = "shared") -> str:
         """One self-contained page with the picture, all maps, an opacity slider and the provenance."""
         from . import html
 

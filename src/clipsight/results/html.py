@@ -21,7 +21,7 @@ PICTURE_SIDE = (1000, 1400)  # least and most pixels on the long side of the JPE
 LAYER_SIDE = 640  # of a colour layer: it is smooth, the browser enlarges it
 
 
-def page(explanation: Explanation, *, scale: ScaleChoice = "own") -> str:
+def page(explanation: Explanation, *, scale: ScaleChoice = "shared") -> str:
     """The page as text. All words of the user are escaped; its policy forbids every outside address."""
     picture = Image.fromarray(explanation.image)
     photo = _within(picture, *PICTURE_SIDE)
