@@ -14,9 +14,12 @@ import torch
 RESULTS = Path(__file__).with_name("results.json")
 
 
-def ratio(ours: Callable[[], object], baseline: Callable[[], object], rounds: int = 15) -> dict[str, float]:
+def ratio(
+    ours: Callable[[], object], baseline: Callable[[], object], rounds: int = 15, warm: int = 2
+) -> dict[str, float]:
     """Median seconds of both and the median of their ratio, round by round (ours / baseline)."""
-    ours(), baseline(), ours(), baseline()
+    for _ in range(warm):
+        ours(), baseline()
     rows = []
     for turn in range(rounds):
         # Each goes first in every other round.

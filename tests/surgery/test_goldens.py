@@ -15,6 +15,7 @@ import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import load_file
 
+import clipsight
 from clipsight.scoring import feature_surgery, pooled_similarity, subtract_empty
 from clipsight.surgery import Accumulate, Branch, Features, Kernel, LastBlock, Recipe, get_recipe, run
 from clipsight.towers.open_clip_vit import OpenClipVision
@@ -153,3 +154,43 @@ def test_language_carries_other_papers_and_their_position_rule(
     image: str, method: str, suffix: str, recipe: Recipe
 ):
     agree(features(image, recipe).patches, method, f"{image}/patch_features{suffix}")
+
+
+@cache
+def public_lens() -> clipsight.Lens:
+    return clipsight.load(
+        GOLDENS / "open_clip_config.json", pretrained=GOLDENS / "weights.safetensors", device="cpu"
+    )
+
+
+@pytest.mark.parametrize("image", ["img_native", "img_160"])
+def test_the_public_names_give_the_goldens(image):
+    """What a script outside the project calls, from files to numbers."""
+    lens, x = public_lens(), tensors("inputs")[image].float()
+    side = x.shape[-1] // 16
+    patches = lens.patch_features(x, recipe="clip_surgery")
+    assert patches.shape == (1, side, side, 64)
+    agree(patches.flatten(1, 2), "clip_surgery", f"{image}/patch_features")
+    maps = lens.maps(x, tensors("inputs")["text_embeddings"], method="clip_surgery", contrast="labels")
+    multi = tensors("clip_surgery")[f"{image}/feature_surgery_multi"][:, 1:]
+    assert torch.allclose(maps.flatten(2).mT, multi, atol=1e-5)
+
+
+def test_the_public_names_give_the_raw_goldens():
+    lens, inputs = public_lens(), tensors("inputs")
+    agree(
+        lens.patch_features(inputs["img_native"].float(), "clip").flatten(1, 2),
+        "clip_raw",
+        "img_native/patch_features",
+    )
+    agree(lens.encode_image(inputs["img_native"].float()), "clip_raw", "img_native/cls_feature")
+    for image in ("img_160", "img_rect"):
+        x = inputs[image].float()
+        agree(
+            lens.patch_features(x, "clip").flatten(1, 2),
+            "clip_raw",
+            f"{image}/patch_features_bicubic_antialias",
+        )
+        agree(lens.encode_image(x), "clip_raw", f"{image}/cls_feature_bicubic_antialias")
+    agree(lens.encode_text(inputs["token_ids"]), "clip_raw", "token_ids/text_features")
+    assert lens.card.activation == "quick_gelu"
