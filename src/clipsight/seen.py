@@ -112,7 +112,7 @@ class Seen:
             source=self.source,
             provenance=self._provenance(
                 method=recipe.id,
-                settings=recipe.to_dict(),
+                settings=recipe.settings,
                 templates=prompts,
                 contrast=against.kind,
                 contrast_texts=against.names,

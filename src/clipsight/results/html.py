@@ -68,7 +68,7 @@ def page(explanation: Explanation, *, scale: ScaleChoice = "shared") -> str:
 <aside><h1>Where the model sees these words</h1>
 <div class="texts" role="radiogroup" aria-label="Texts">{_choices(explanation)}</div>
 <p class="words" aria-live="polite">{escape(data["texts"][0]["words"])}</p>
-<details open><summary>How this was made</summary>{_table(explanation)}</details></aside>
+<details><summary>How this was made</summary>{_table(explanation)}</details></aside>
 </main>
 <script type="application/json" id="data">{payload}</script>
 <script>{SCRIPT}</script></body></html>

@@ -204,10 +204,16 @@ class Recipe:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain dicts, lists, strings and numbers, for JSON and provenance."""
+        """The recipe as plain dicts, lists, strings and numbers, for JSON."""
         plain = _plain(asdict(self))
         plain["path"] = {"kind": self.path.kind, "blocks": self.path.blocks}
         return plain
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the numbers, without the prose: plain data for a result's provenance."""
+        prose = ("summary", "source", "published", "differences")
+        return {name: value for name, value in self.to_dict().items() if name not in prose}
 
 
 def with_depth(recipe: Recipe, blocks: int) -> Recipe:
