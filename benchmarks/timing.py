@@ -47,7 +47,7 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
     if "--record" in sys.argv:
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         kept["machine"] = {
-            "processor": platform.processor() or platform.machine(),
+            "processor": _processor(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "python": platform.python_version(),
@@ -56,6 +56,14 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
             {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows
         ]
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -285,6 +285,7 @@ def export(clip: CLIP, vocabulary: Vocabulary, folder: Path, settings: dict[str,
     }
     card = {
         "about": "Trained from scratch on the emoji world by scripts/train_tiny.py; knows nothing of photographs.",
+        "training_command": "python scripts/train_tiny.py --out runs/tiny",
         "training": settings,
         "templates": TEMPLATES,
         "contrast_vocabulary": nouns(),

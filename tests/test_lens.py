@@ -322,3 +322,59 @@ def test_public_names_are_there_and_import_is_light():
 
 def test_uint8_arrays_are_pictures(lens: Lens, picture):
     assert torch.equal(lens.explain(np.asarray(picture), TEXTS).maps, lens.explain(picture, TEXTS).maps)
+
+
+def test_weights_that_change_are_noticed(picture):
+    module = tiny_clip()
+    lens = clipsight.load(module, device="cpu")
+    before = lens.explain(picture, TEXTS)
+    with torch.no_grad():
+        module.token_embedding.weight.mul_(1.5)
+    after = lens.explain(picture, TEXTS)
+    assert not torch.allclose(before.similarity, after.similarity)
+    assert before.provenance.fingerprint != after.provenance.fingerprint
+    fresh = clipsight.load(module, device="cpu").explain(picture, TEXTS)
+    assert torch.equal(fresh.maps, after.maps)
+    assert fresh.provenance.fingerprint == after.provenance.fingerprint
+
+
+def test_scores_that_are_not_finite_are_said(picture):
+    module = tiny_clip()
+    with torch.no_grad():
+        module.visual.conv1.weight[0, 0, 0, 0] = torch.nan
+    lens = clipsight.load(module, device="cpu")
+    with pytest.warns(ClipsightWarning, match="not finite"):
+        ex = lens.explain(picture, TEXTS)
+    assert "not finite" in ex.trust[0]
+    assert any("not finite" in note for note in ex.provenance.notes)
+    with pytest.warns(ClipsightWarning, match="not finite"):
+        lens.classify(picture, TEXTS)
+
+
+def test_a_cut_text_is_in_the_notes_every_time(lens: Lens, picture):
+    long = "a dog and " * 60 + "a tree"
+    with pytest.warns(ClipsightWarning, match="dropped"):
+        first = lens.explain(picture, [long])
+    again = lens.explain(picture, [long])
+    for ex in (first, again):
+        assert any("the end of a text" in note and "a tree" in note for note in ex.provenance.notes)
+
+
+def test_few_distractors_do_not_switch_presence_off(picture):
+    lens = clipsight.load(tiny_clip(), device="cpu")
+    lens._engine.card = replace(lens.card, contrast_vocabulary=nouns()[:30])
+    ex = lens.explain(picture, ["a dog"], contrast=["tree", "car"])
+    assert ex.provenance.contrast_texts == ("tree", "car")
+    assert not ex.presence.isnan().any()
+
+
+def test_a_list_refuses_before_it_encodes(lens: Lens, picture, monkeypatch):
+    monkeypatch.setattr(
+        "clipsight.engine.run", lambda *_: pytest.fail("encoded before the question was checked")
+    )
+    with pytest.raises(ValueError, match="unknown"):
+        lens.explain([picture] * 3, TEXTS, contrast="background")
+    with pytest.raises(ValueError, match="empty"):
+        lens.explain([], [])
+    with past_type_checks(), pytest.raises(TypeError, match="int"):
+        lens.explain(picture, TEXTS, contrast=["a tree", 3])

@@ -6,6 +6,7 @@ Safe to use from several threads: nothing here changes but the text cache, which
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import torch
@@ -17,10 +18,11 @@ from clipsight.errors import Unsupported
 from clipsight.language.cache import TextCache
 from clipsight.language.encode import encode_empty, encode_ids, encode_texts
 from clipsight.language.prompts import resolve_templates
-from clipsight.language.tokens import check_texts
+from clipsight.language.tokens import check_texts, dropped_tails
 from clipsight.scoring.contrast import ContrastKind
 from clipsight.surgery import Accumulate, Features, Recipe, get_recipe, recipe_ids, run, with_depth
 from clipsight.towers.card import Card, vision_family
+from clipsight.towers.fingerprint import fingerprint
 from clipsight.towers.loading import Loaded
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.towers.open_clip_vit import OpenClipVision
@@ -44,6 +46,9 @@ class Engine:
         self.vision = None if self.off else OpenClipVision(loaded.module.get_submodule("visual"))
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
         self._cache = TextCache()
+        self._weights = self._weight_marks()
+        self._fingerprint = loaded.fingerprint
+        self._lock = Lock()
 
     @property
     def device(self) -> torch.device:
@@ -54,6 +59,12 @@ class Engine:
     def dtype(self) -> torch.dtype:
         """The number type it computes in."""
         return next(self.loaded.module.parameters()).dtype
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the weights as they are now."""
+        self._text_cache()
+        return self._fingerprint
 
     @property
     def logit_scale(self) -> float:
@@ -106,7 +117,7 @@ class Engine:
                     "templates cannot be filled with token ids; pass strings, or leave templates out."
                 )
             return encode_ids(self.text_view, texts)
-        return self._cache.get(
+        return self._text_cache().get(
             check_texts(texts),
             prompts,
             lambda missing: encode_texts(self.text_view, self.loaded.tokenizer, missing, prompts or None),
@@ -122,10 +133,38 @@ class Engine:
         """What to compare with: distractors in the texts' templates, or the empty prompt in the card's (or CS85)."""
         if kind == "empty":
             slots = self.card.templates or resolve_templates("CS85")
-            return self._cache.get(
-                ("",), slots, lambda _: encode_empty(self.text_view, self.loaded.tokenizer, slots)
-            )
+            tower, tokenizer = self.text_view, self.loaded.tokenizer
+            return self._text_cache().get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
         return self.encode_text(names, prompts or None) if names else None
+
+    def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """A sentence for each text whose end the model cannot see."""
+        context, tokenizer = self.text_view.context, self.loaded.tokenizer
+        # A token takes at least one byte: shorter texts cannot be cut.
+        long = [text for text in dict.fromkeys(texts) if len(text.encode()) > context - 2]
+        if not long or tokenizer is None:
+            return ()
+        tails = zip(long, dropped_tails(tokenizer, long, context), strict=True)
+        return tuple(
+            f"Not seen, beyond the model's {context} tokens: the end of a text, {tail!r}."
+            for _, tail in tails
+            if tail
+        )
+
+    def _text_cache(self) -> TextCache:
+        """What was encoded with the weights as they are; a live module's may have been trained or moved meanwhile."""
+        marks = self._weight_marks()
+        with self._lock:
+            if marks != self._weights:
+                self._weights, self._cache = marks, TextCache()
+                self._fingerprint = fingerprint(self.loaded.module)
+            return self._cache
+
+    def _weight_marks(self) -> list[tuple[int, int, torch.dtype]]:
+        return [
+            (p.data_ptr(), 0 if p.is_inference() else p._version, p.dtype)
+            for p in self.loaded.module.parameters()
+        ]
 
     def _why_off(self, name: str) -> str:
         if self.vision is None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from clipsight.engine import Engine, Templates, graph_if
 from clipsight.errors import ClipsightWarning
+from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, read_picture
 from clipsight.results import Classification, Explanation
 from clipsight.scoring import contrast_maps
@@ -171,7 +172,8 @@ class Lens:
             method: recipe id or `Recipe`.
             contrast: None raw cosines; "labels" feature surgery among `t`; "empty" against the empty prompt; a list of
                 names as distractors; "auto" labels from eight texts up, below that the card's contrast vocabulary if
-                there is one, else empty.
+                there is one, else empty. Distractors are put into the card's templates, and all of them are used:
+                unlike `explain`, features do not say which name they are.
         """
         against = choose_contrast(contrast, len(t), vocabulary=self.card.contrast_vocabulary)
         features = self.features(x, method)
@@ -244,6 +246,9 @@ class Lens:
         """
         if not isinstance(image, list | tuple):
             return self.see(image, resolution).explain(texts, method, contrast, templates)
+        choose_contrast(
+            contrast, len(check_texts(texts)), texts, self.card.contrast_vocabulary
+        )  # refuses before the work
         seen = [self.see(one, resolution) for one in image]
         self._encode_together(seen, self._engine.recipe(method), batch)
         return [one.explain(texts, method, contrast, templates) for one in seen]
@@ -277,8 +282,8 @@ class Lens:
                 part = pending[:batch]
                 try:
                     features = self._engine.features(torch.cat([one.pixels for one in part]), recipe)
-                except torch.OutOfMemoryError:
-                    if len(part) == 1:
+                except RuntimeError as error:  # torch.OutOfMemoryError is one; Apple's MPS raises it bare
+                    if len(part) == 1 or "out of memory" not in str(error):
                         raise
                     batch = len(part) // 2
                     note = f"Memory ran out with {len(part)} pictures in a pass; went on with {batch}."
@@ -289,4 +294,5 @@ class Lens:
                 for row, one in enumerate(part):
                     rows = slice(row, row + 1)
                     one.keep(recipe, Features(patches=features.patches[rows], pooled=features.pooled[rows]))
+                    one.forget_pixels()
                 pending = pending[batch:]

@@ -1,5 +1,6 @@
 """A picture that a model has seen: encoded once, asked often."""
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipsight.engine import Engine, Templates
+from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, picture_name, read_picture
 from clipsight.results import Classification, Explanation, Provenance
@@ -24,6 +26,11 @@ from clipsight.towers.preprocess import Resolution
 
 _FLAT = 1e-7
 """Maps that vary by less are the same everywhere."""
+
+_NOT_FINITE = (
+    "The model gave scores that are not finite (NaN or infinite): nothing can be read from them. Check the weights, "
+    "and the number type if it is not float32."
+)
 
 
 class Seen:
@@ -53,6 +60,10 @@ class Seen:
         """Remember features that were made elsewhere."""
         with self._lock:
             self._kept[recipe] = features
+
+    def forget_pixels(self) -> None:
+        """Free the pixels; they are made again when they are needed."""
+        self.__dict__.pop("pixels", None)
 
     def features(self, method: str | Recipe = "clip_surgery") -> Features:
         """Patch and pooled features by a recipe; encoded once."""
@@ -88,7 +99,11 @@ class Seen:
         maps = contrast_maps(
             features.patches, features.pooled, said, kind=against.kind, contrast_texts=others
         )[0].cpu()
-        vocabulary = against.names or engine.card.contrast_vocabulary
+        vocabulary = (
+            against.names
+            if len(against.names) >= MIN_NAMES
+            else engine.card.contrast_vocabulary or against.names
+        )
         there, reason = self._presence(features.pooled, asked, said, vocabulary, prompts)
         return Explanation(
             image=np.asarray(self.picture),
@@ -106,6 +121,7 @@ class Seen:
                     texts=len(asked),
                     plain=recipe.is_plain,
                     constant=bool(one.max() - one.min() < _FLAT),
+                    finite=bool(one.isfinite().all()),
                 )
                 for present, one in zip(there, maps, strict=True)
             ),
@@ -117,7 +133,7 @@ class Seen:
                 contrast=against.kind,
                 contrast_texts=against.names,
                 grid=tuple(maps.shape[1:]),
-                notes=(*self.notes, *engine.card.notes),
+                notes=self._all_notes(asked, maps),
             ),
         )
 
@@ -140,7 +156,7 @@ class Seen:
                 contrast="none",
                 contrast_texts=(),
                 grid=engine.card.grid or (0, 0),
-                notes=(*self.notes, *engine.card.notes),
+                notes=self._all_notes(asked, cosines),
             ),
         )
 
@@ -171,12 +187,20 @@ class Seen:
         lost = f"fewer than {MIN_NAMES} names differ from the text, or its score is not finite"
         return scores, lost if scores.isnan().any() else ""
 
+    def _all_notes(self, texts: Sequence[str], scores: Tensor) -> tuple[str, ...]:
+        """Everything about this answer that its reader should know."""
+        notes = [*self.notes, *self._engine.card.notes, *self._engine.cut_notes(texts)]
+        if not scores.isfinite().all():
+            warnings.warn(_NOT_FINITE, ClipsightWarning, stacklevel=4)
+            notes.append(_NOT_FINITE)
+        return tuple(notes)
+
     def _provenance(self, **made: Any) -> Provenance:
         loaded = self._engine.loaded
         return Provenance(
             model=loaded.name,
             pretrained=loaded.pretrained,
-            fingerprint=loaded.fingerprint,
+            fingerprint=self._engine.fingerprint,
             size=self.size,
             versions=_versions(),
             **made,

@@ -33,6 +33,9 @@ def test_sizes_are_whole_patches_and_few_enough(height, width, short, patch):
     assert columns == int(columns) >= 1
     assert rows * columns <= MAX_PATCHES
     wanted = 224 if short == "native" else short
+    if not fit.notes or "distorted" not in fit.notes[0]:
+        here, there = max(height, width) / min(height, width), max(fit.size) / min(fit.size)
+        assert abs(here / there - 1) < 3 * patch / min(fit.size), "the aspect is kept"
     if not fit.notes:
         assert abs(min(fit.size) - wanted) <= patch / 2
         aspect = max(height, width) / min(height, width)

@@ -68,3 +68,11 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path: Path, write):
     write(tmp_path, 1)
     with pytest.raises(FileExistsError, match="give another folder"):
         write(tmp_path, 1)
+
+
+@pytest.mark.parametrize("write", [write_tsv, write_webdataset, write_voc])
+@pytest.mark.parametrize("wrong", [{"size": 8}, {"seed": -1}, {"count": -1}])
+def test_a_refused_request_leaves_nothing_behind(tmp_path: Path, write, wrong):
+    with pytest.raises(ValueError, match=r"size is 8|negative"):
+        write(tmp_path / "set", **{"count": 1, **wrong})
+    assert not (tmp_path / "set").exists()

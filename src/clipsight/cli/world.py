@@ -31,7 +31,7 @@ def world(
             `heldout` for voc.
         size: Side of the square pictures in pixels.
     """
-    from clipsight.world import write_tsv, write_voc, write_webdataset
+    from clipsight.world import check_request, write_tsv, write_voc, write_webdataset
 
     if count < 1:
         raise Misuse(f"--count {count} writes nothing; give 1 or more.")
@@ -40,6 +40,10 @@ def world(
             f"{out} exists and is not an empty folder; give a new name, nothing was written."
         )
     chosen = split or ("heldout" if layout == "voc" else "train")
+    try:
+        check_request(chosen, size, seed, count)
+    except ValueError as error:
+        raise Misuse(str(error)) from error
     write = {"tsv": write_tsv, "webdataset": write_webdataset, "voc": write_voc}[layout]
     write(out, count, seed, chosen, size, watch=lambda scenes: watched(scenes, count, lambda _: "scenes"))
     where = escape(str(out.resolve()))

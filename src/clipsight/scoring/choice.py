@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from clipsight.language.tokens import check_texts
 from clipsight.scoring.contrast import ContrastKind
 
 Contrast = Literal["auto", "none", "labels", "empty"] | Sequence[str] | None
@@ -54,7 +55,7 @@ def choose_contrast(
             f"[{asked!r}]."
         )
     taken = {bare(text) for text in texts}
-    names = tuple(name for name in dict.fromkeys(asked) if bare(name) not in taken)
+    names = tuple(name for name in dict.fromkeys(check_texts(asked)) if bare(name) not in taken)
     if not names:
         raise ValueError(
             "no name of the contrast differs from the texts; give other names, or contrast='labels'."

@@ -27,6 +27,7 @@ def trust_line(
     texts: int,
     plain: bool,
     constant: bool = False,
+    finite: bool = True,
 ) -> str:
     """One sentence: how present, how contrasted, and when such a map is known to mislead.
 
@@ -38,7 +39,10 @@ def trust_line(
         texts: how many texts were asked.
         plain: whether the maps are the model's raw patch similarities.
         constant: whether the map is the same everywhere.
+        finite: whether all its scores are numbers.
     """
+    if not finite:
+        return "Not to be trusted: the scores are not finite (NaN or infinite)."
     head = verdict(presence).capitalize()
     if not math.isnan(presence):
         head += f" ({presence:.2f} against {names} names)"

@@ -61,7 +61,7 @@ def fit_size(
                 f"resolution={resolution!r} is not (height, width) in whole patches of {patch[0]}×{patch[1]} pixels; "
                 f"the nearest that is: {tuple(_whole(s, p) for s, p in zip(resolution, patch, strict=False))}."
             )
-        return _limited(resolution, patch, long_axis=int(resolution[1] >= resolution[0]))
+        return _limited(resolution, patch, min(native))
     if resolution == "native":
         short = min(native)
     elif isinstance(resolution, int) and not isinstance(resolution, bool):
@@ -77,28 +77,33 @@ def fit_size(
         )
     scale = short / min(picture)
     size = (_whole(picture[0] * scale, patch[0]), _whole(picture[1] * scale, patch[1]))
-    return _limited(size, patch, long_axis=int(picture[1] >= picture[0]))
+    return _limited(size, patch, min(native))
 
 
 def _whole(side: float, patch: int) -> int:
     return max(1, round(side / patch)) * patch
 
 
-def _limited(size: tuple[int, int], patch: tuple[int, int], long_axis: int) -> Fit:
+def _limited(size: tuple[int, int], patch: tuple[int, int], keep: int) -> Fit:
+    """At most `MAX_PATCHES`: both sides shrink until the short one is at `keep` pixels, then the long one alone."""
     grid = (size[0] // patch[0], size[1] // patch[1])
     if grid[0] * grid[1] <= MAX_PATCHES:
         return Fit(size=size)
-    short = min(grid[1 - long_axis], int(MAX_PATCHES**0.5))
-    limited = [0, 0]
-    limited[1 - long_axis], limited[long_axis] = (
-        short * patch[1 - long_axis],
-        MAX_PATCHES // short * patch[long_axis],
+    long = int(size[1] >= size[0])
+    shrunk = int(grid[1 - long] * (MAX_PATCHES / (grid[0] * grid[1])) ** 0.5)
+    least = min(keep // patch[1 - long], grid[1 - long], int(MAX_PATCHES**0.5))
+    sides = [0, 0]
+    sides[1 - long] = max(shrunk, least)
+    wanted = grid[long] * sides[1 - long] / grid[1 - long]
+    sides[long] = min(MAX_PATCHES // sides[1 - long], round(wanted))
+    distorted = (
+        "; shapes are distorted, so cut it into parts for finer maps" if sides[long] < wanted - 1 else ""
     )
     note = (
-        f"The picture would need {grid[0]} × {grid[1]} patches; it was seen at {limited[1]} × {limited[0]} pixels, "
-        f"squeezed to {MAX_PATCHES} patches, so shapes are distorted. Cut it into parts for finer maps."
+        f"The size asked for has {grid[0]} × {grid[1]} patches, more than {MAX_PATCHES}; the picture was seen with "
+        f"{sides[0]} × {sides[1]} (rows × columns){distorted}."
     )
-    return Fit(size=(limited[0], limited[1]), notes=(note,))
+    return Fit(size=(sides[0] * patch[0], sides[1] * patch[1]), notes=(note,))
 
 
 def to_pixels(

@@ -1,7 +1,7 @@
 """The emoji world: pictures with perfect ground truth, for tests, training and honest figures."""
 
 from clipsight.world.datasets import write_tsv, write_voc, write_webdataset
-from clipsight.world.make import make_scene, make_scenes
+from clipsight.world.make import check_request, make_scene, make_scenes
 from clipsight.world.scene import Caption, Foil, Relation, Scene, SceneObject
 from clipsight.world.sprites import COLORS, DAMAGES, nouns
 
@@ -13,6 +13,7 @@ __all__ = [
     "Relation",
     "Scene",
     "SceneObject",
+    "check_request",
     "make_scene",
     "make_scenes",
     "nouns",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from clipsight.world.make import make_scenes
+from clipsight.world.make import check_request, make_scenes
 from clipsight.world.scene import Scene
 from clipsight.world.splits import Split
 from clipsight.world.sprites import nouns
@@ -31,9 +31,9 @@ def write_tsv(
     of [start, end, role] in characters.
 
     Raises:
-        FileExistsError: the folder holds `captions.tsv` already.
+        ValueError: see `make_scenes`. FileExistsError: the folder holds `captions.tsv` already.
     """
-    images = _fresh(out, "captions.tsv") / "images"
+    images = _fresh(out, "captions.tsv", split, size, seed, count) / "images"
     images.mkdir()
     with (out / "captions.tsv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
@@ -50,9 +50,9 @@ def write_webdataset(
     """Write tar shards of 1,000 scenes: `KEY.png`, `KEY.txt` (first caption) and `KEY.json` (captions, roles, foils).
 
     Raises:
-        FileExistsError: the folder holds a first shard already.
+        ValueError: see `make_scenes`. FileExistsError: the folder holds a first shard already.
     """
-    _fresh(out, "scenes-000000.tar")
+    _fresh(out, "scenes-000000.tar", split, size, seed, count)
     shard: tarfile.TarFile | None = None
     try:
         for index, scene in enumerate(watch(make_scenes(count, seed, split, size))):
@@ -80,9 +80,9 @@ def write_voc(
     line is background), `SegmentationObject/*.png` (0 background, 1… the objects), `ImageSets/Segmentation/SPLIT.txt`.
 
     Raises:
-        FileExistsError: the folder holds `classes.txt` already.
+        ValueError: see `make_scenes`. FileExistsError: the folder holds `classes.txt` already.
     """
-    _fresh(out, "classes.txt")
+    _fresh(out, "classes.txt", split, size, seed, count)
     for folder in ("JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"):
         (out / folder).mkdir(parents=True)
     classes = ("background", *nouns())
@@ -118,8 +118,9 @@ def describe(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _fresh(out: Path, first: str) -> Path:
-    """The folder, made if need be."""
+def _fresh(out: Path, first: str, split: Split, size: int, seed: int, count: int) -> Path:
+    """The folder, made if need be; nothing is made for a request that cannot be met."""
+    check_request(split, size, seed, count)
     out.mkdir(parents=True, exist_ok=True)
     if (out / first).exists():
         raise FileExistsError(f"{out} already holds {first}; give another folder, or remove that one first.")

@@ -14,14 +14,25 @@ from clipsight.world.statements import draw_foils, draw_statements
 MIN_SIZE = 32
 
 
-def make_scene(
-    index: int, seed: int = 0, split: Split = "heldout", size: int = 112, objects: int | None = None
-) -> Scene:
-    """Scene number `index` of a seed; see `make_scenes`."""
+def check_request(split: Split, size: int, seed: int, count: int = 1) -> None:
+    """Refuse what no scene can be made of.
+
+    Raises:
+        ValueError: unknown split, size below 32, negative seed or count.
+    """
     if split not in SPLITS:
         raise ValueError(f"no split named {split!r}; known: {', '.join(SPLITS)}")
     if size < MIN_SIZE:
         raise ValueError(f"size is {size} pixels; a scene needs at least {MIN_SIZE} to show small sprites")
+    if seed < 0 or count < 0:
+        raise ValueError(f"seed {seed}, count {count}: neither may be negative")
+
+
+def make_scene(
+    index: int, seed: int = 0, split: Split = "heldout", size: int = 112, objects: int | None = None
+) -> Scene:
+    """Scene number `index` of a seed; see `make_scenes`."""
+    check_request(split, size, seed)
     if objects is not None and objects not in (1, 2, 3, 4):
         raise ValueError(f"objects is {objects}; a scene holds 1 to 4")
     rng = np.random.default_rng([SPLITS.index(split), seed, index, objects or 0])
@@ -81,5 +92,6 @@ def make_scenes(
         >>> scene.image.size
         (112, 112)
     """
+    check_request(split, size, seed, count)
     for index in range(count):
         yield make_scene(index, seed, split, size, objects)

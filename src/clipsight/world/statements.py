@@ -21,6 +21,30 @@ STATES: dict[str, tuple[Damage | None, ...]] = {
 """The words for a sprite's state and the damages they are true of."""
 
 
+ALSO: dict[str, tuple[str, ...]] = {
+    "pine tree": ("tree",),
+    "palm tree": ("tree",),
+    "taxi": ("car",),
+    "sailboat": ("ship",),
+    "ship": ("sailboat",),
+    "motorcycle": ("scooter", "bicycle"),
+    "scooter": ("motorcycle",),
+    "teddy bear": ("bear",),
+    "panda": ("bear",),
+    "koala": ("bear",),
+    "shark": ("fish",),
+    "whale": ("fish",),
+    "dolphin": ("fish",),
+    "cupcake": ("birthday cake",),
+    "wolf": ("dog",),
+    "unicorn": ("horse",),
+    "rose": ("tulip",),
+    "alarm clock": ("watch",),
+    "boot": ("high heel",),
+}
+"""What else a person might call a sprite: no foil puts these names in the place of something absent."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mention:
     """One noun phrase: `count` objects of that name with these properties; None claims nothing."""
@@ -119,7 +143,8 @@ def draw_foils(
     order = [int(i) for i in rng.permutation(len(objects))][:2]
     told = tuple(mention(objects, i, rng, full=True) for i in order)
     listed = Statement(mentions=told)
-    absent = [n for n in nouns() if n not in {o.name for o in objects}]
+    shown = {o.name for o in objects}
+    absent = [n for n in nouns() if not any(n == s or n in ALSO.get(s, ()) for s in shown)]
     stranger = absent[rng.integers(len(absent))]
     at = int(rng.integers(len(told)))
     drawn: list[tuple[FoilKind, Statement, Statement]] = [
