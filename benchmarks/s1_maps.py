@@ -16,7 +16,7 @@ with torch.inference_mode():
         row = ratio(
             lambda x=x: lens.maps(x, texts, contrast="labels"),
             lambda x=x: model.encode_image(x),
-            rounds=31 if batch == 1 else 11,
+            rounds=101 if batch == 1 else 15,
         )
         rows.append(
             {
