@@ -25,7 +25,7 @@ format: $(DEV_ENV)/.installed
 	$(DEV)/ruff format .
 
 types: $(DEV_ENV)/.installed
-	$(DEV)/basedpyright
+	$(DEV)/basedpyright --pythonpath $(DEV)/python
 
 docs: $(DEV_ENV)/.docs-installed
 	NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --strict --quiet
