@@ -17,7 +17,7 @@ import clipsight
 from clipsight import ClipsightWarning, Unsupported
 from clipsight.lens import Lens
 from clipsight.scoring import feature_surgery
-from clipsight.surgery import Features, get_recipe, run, with_depth
+from clipsight.surgery import Features, Pass, get_recipe, with_depth
 from clipsight.world import make_scene, nouns
 from tiny import past_type_checks, tiny_clip
 
@@ -93,7 +93,8 @@ def test_a_list_gives_what_a_loop_gives(lens: Lens, picture):
 
 def test_encoded_once(lens: Lens, picture, monkeypatch):
     passes = []
-    monkeypatch.setattr("clipsight.engine.run", lambda *a: passes.append(1) or run(*a))
+    begin = Pass.__init__
+    monkeypatch.setattr(Pass, "__init__", lambda *a: passes.append(1) or begin(*a))
     seen = lens.see(picture)
     for texts in (TEXTS, ["a bird"], TEXTS):
         seen.explain(texts)
@@ -207,19 +208,21 @@ def test_resolutions(lens: Lens, picture):
 
 def test_a_constant_map_is_said(lens: Lens, picture, monkeypatch):
     flat = Features(patches=torch.ones(1, 4, 4, 32), pooled=torch.ones(1, 32))
-    monkeypatch.setattr("clipsight.engine.run", lambda *_: flat)
+    monkeypatch.setattr(Pass, "features", lambda _: flat)
     ex = lens.explain(picture, TEXTS)
     assert torch.isfinite(ex.maps).all()
     assert all("same everywhere" in line for line in ex.trust)
 
 
 def test_out_of_memory_halves_the_batch_and_says_so(lens: Lens, picture, monkeypatch):
-    def small_card(view, x, recipe):
+    begin = Pass.__init__
+
+    def small_card(self, view, x, recipe):
         if len(x) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return run(view, x, recipe)
+        begin(self, view, x, recipe)
 
-    monkeypatch.setattr("clipsight.engine.run", small_card)
+    monkeypatch.setattr(Pass, "__init__", small_card)
     with pytest.warns(ClipsightWarning, match="went on with"):
         results = lens.explain([picture] * 5, TEXTS, batch=5)
     assert len(results) == 5
@@ -369,9 +372,7 @@ def test_few_distractors_do_not_switch_presence_off(picture):
 
 
 def test_a_list_refuses_before_it_encodes(lens: Lens, picture, monkeypatch):
-    monkeypatch.setattr(
-        "clipsight.engine.run", lambda *_: pytest.fail("encoded before the question was checked")
-    )
+    monkeypatch.setattr(Pass, "__init__", lambda *_: pytest.fail("encoded before the question was checked"))
     with pytest.raises(ValueError, match="unknown"):
         lens.explain([picture] * 3, TEXTS, contrast="background")
     with pytest.raises(ValueError, match="empty"):

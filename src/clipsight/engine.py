@@ -3,6 +3,7 @@
 Safe to use from several threads: nothing here changes but the text cache, which locks itself.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,13 +15,14 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from clipsight.errors import Unsupported
+from clipsight.errors import ClipsightWarning, Unsupported
 from clipsight.language.cache import TextCache
 from clipsight.language.encode import encode_empty, encode_ids, encode_texts
 from clipsight.language.prompts import resolve_templates
 from clipsight.language.tokens import check_texts, dropped_tails
-from clipsight.scoring.contrast import ContrastKind
-from clipsight.surgery import Accumulate, Features, Recipe, get_recipe, recipe_ids, run, with_depth
+from clipsight.own_scores import own_scores
+from clipsight.scoring import ContrastKind, contrast_maps
+from clipsight.surgery import Accumulate, Features, Pass, Recipe, fit, get_recipe, recipe_ids, with_depth
 from clipsight.towers.card import Card, vision_family
 from clipsight.towers.fingerprint import fingerprint
 from clipsight.towers.loading import Loaded
@@ -44,11 +46,12 @@ class Engine:
         self.text_view = OpenClipText(loaded.module)
         _, self.off = vision_family(loaded.module)
         self.vision = None if self.off else OpenClipVision(loaded.module.get_submodule("visual"))
+        self._fit_notes: dict[Recipe, tuple[str, ...]] = {}
+        self._lock = Lock()
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
         self._cache = TextCache()
         self._weights = self._weight_marks()
         self._fingerprint = loaded.fingerprint
-        self._lock = Lock()
 
     @property
     def device(self) -> torch.device:
@@ -83,22 +86,71 @@ class Engine:
         return to_pixels(picture, fit.size, self.loaded.preprocess).to(self.device, self.dtype)
 
     def recipe(self, method: str | Recipe) -> Recipe:
-        """The recipe of a method; asked for by id, an accumulating one takes the depth that the model's card states."""
-        recipe = get_recipe(method)
-        depth = self.loaded.card.surgery_depth
-        if isinstance(method, str) and depth is not None and isinstance(recipe.path, Accumulate):
-            return with_depth(recipe, depth)
+        """The recipe of a method, fitted to the tower if it is asked for by id; a `Recipe` is taken as it is.
+
+        Fitting: the depth of accumulating methods that the model's card states, block numbers for the tower's depth. A
+        setting that nobody tested is warned of once for each model, and `fit_notes` has the sentence.
+        """
+        recipe, notes = (
+            self._fitted(get_recipe(method)) if isinstance(method, str) else (get_recipe(method), ())
+        )
+        with self._lock:
+            known = recipe in self._fit_notes
+            self._fit_notes[recipe] = notes
+        for note in () if known else notes:
+            warnings.warn(note, ClipsightWarning, stacklevel=3)
         return recipe
 
-    def features(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> Features:
-        """Patch and pooled features; with a graph only if `x` asks for gradients."""
+    def fit_notes(self, recipe: Recipe) -> tuple[str, ...]:
+        """What a user should know about a recipe of `recipe` on this tower."""
+        return self._fit_notes.get(recipe, ())
+
+    def _fitted(self, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+        depth = self.loaded.card.surgery_depth
+        if depth is not None and isinstance(recipe.path, Accumulate) and recipe.path.blocks is not None:
+            recipe = with_depth(recipe, depth)
+        if self.vision is None:
+            return recipe, ()
+        fitted = fit(recipe, self.vision)
+        return fitted.recipe, fitted.notes
+
+    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> Pass:
+        """A pass of the image tower; with a graph only if `x` asks for gradients."""
         if self.vision is None:
             raise Unsupported(
                 f"{recipe.id} was asked of {self.loaded.name}, but {self.off} "
                 "lens.classify and lens.encode_image still work."
             )
         with graph_if(x):
-            return run(self.vision, x, recipe)
+            return Pass(self.vision, x, recipe)
+
+    def features(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> Features:
+        """Patch and pooled features; with a graph only if `x` asks for gradients."""
+        started = self.start(x, replace(recipe, maps=()))
+        with graph_if(x):
+            return started.features()
+
+    def maps(
+        self,
+        x: Float[Tensor, "B 3 H W"],
+        texts: Float[Tensor, "T E"],
+        recipe: Recipe,
+        *,
+        kind: ContrastKind,
+        contrast_texts: Float[Tensor, "M E"] | None,
+    ) -> Float[Tensor, "B T h w"]:
+        """Maps of the texts by the recipe's scoring, or by contrast if it has none of its own."""
+        if recipe.needs_texts:
+            started = self.start(x, recipe)
+            with graph_if(x, texts):
+                return own_scores(
+                    started, x, texts, logit_scale=self.logit_scale, kind=kind, contrast_texts=contrast_texts
+                )[0]
+        features = self.features(x, recipe)
+        with graph_if(x, texts):
+            return contrast_maps(
+                features.patches, features.pooled, texts, kind=kind, contrast_texts=contrast_texts
+            )
 
     def encode_image(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
         """The library's own pooled feature, at any size the view takes; with a graph only if `x` asks for gradients."""
@@ -169,8 +221,16 @@ class Engine:
     def _why_off(self, name: str) -> str:
         if self.vision is None:
             return self.off
-        needed, there = self.recipe(name).path.blocks, len(self.vision.blocks)
-        return "" if needed <= there else f"it works in {needed} blocks, and this tower has {there}."
+        there = len(self.vision.blocks)
+        recipe, _ = self._fitted(get_recipe(name))
+        if (needed := recipe.path.count(there)) > there:
+            return f"it works in {needed} blocks, and this tower has {there}."
+        try:
+            for record in recipe.records:
+                record.span.indices(there)
+        except Unsupported as error:
+            return str(error)
+        return ""
 
 
 @contextmanager

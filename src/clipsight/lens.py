@@ -13,12 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from clipsight.engine import Engine, Templates, graph_if
+from clipsight.engine import Engine, Templates
 from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, read_picture
 from clipsight.results import Classification, Explanation
-from clipsight.scoring import contrast_maps
 from clipsight.scoring.choice import Contrast, choose_contrast
 from clipsight.seen import Seen
 from clipsight.surgery import Features, Recipe, recipe_ids
@@ -173,15 +172,12 @@ class Lens:
             contrast: None raw cosines; "labels" feature surgery among `t`; "empty" against the empty prompt; a list of
                 names as distractors; "auto" labels from eight texts up, below that the card's contrast vocabulary if
                 there is one, else empty. Distractors are put into the card's templates, and all of them are used:
-                unlike `explain`, features do not say which name they are.
+                unlike `explain`, features do not say which name they are. A method with scores of its own (`resclip.*`,
+                `freecp`) takes the texts into its second step; of the contrast it takes the distractors.
         """
         against = choose_contrast(contrast, len(t), vocabulary=self.card.contrast_vocabulary)
-        features = self.features(x, method)
         others = self._engine.contrast_features(against.kind, against.names, self.card.templates)
-        with graph_if(x, t):
-            return contrast_maps(
-                features.patches, features.pooled, t, kind=against.kind, contrast_texts=others
-            )
+        return self._engine.maps(x, t, self._engine.recipe(method), kind=against.kind, contrast_texts=others)
 
     def see(self, image: PictureSource, resolution: Resolution = "native") -> Seen:
         """A picture for many questions, encoded at the first; see `preprocess` for the arguments."""
@@ -250,7 +246,9 @@ class Lens:
             contrast, len(check_texts(texts)), texts, self.card.contrast_vocabulary
         )  # refuses before the work
         seen = [self.see(one, resolution) for one in image]
-        self._encode_together(seen, self._engine.recipe(method), batch)
+        recipe = self._engine.recipe(method)
+        if not recipe.needs_texts:
+            self._encode_together(seen, recipe, batch)
         return [one.explain(texts, method, contrast, templates) for one in seen]
 
     def classify(

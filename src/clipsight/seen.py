@@ -15,13 +15,14 @@ from torch import Tensor
 from clipsight.engine import Engine, Templates
 from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import check_texts
+from clipsight.own_scores import own_scores
 from clipsight.pictures import PictureSource, picture_name, read_picture
 from clipsight.results import Classification, Explanation, Provenance
 from clipsight.scoring import contrast_maps, pooled_similarity
 from clipsight.scoring.choice import Contrast, bare, choose_contrast
 from clipsight.scoring.presence import MIN_NAMES, presence
 from clipsight.scoring.trust import trust_line
-from clipsight.surgery import Features, Recipe
+from clipsight.surgery import Features, Pass, Recipe
 from clipsight.towers.preprocess import Resolution
 
 _FLAT = 1e-7
@@ -48,6 +49,7 @@ class Seen:
         self._fit = engine.fit(self.picture, resolution)
         self.size, self.notes = self._fit.size, self._fit.notes
         self._kept: dict[Recipe, Features] = {}
+        self._passes: dict[Recipe, Pass] = {}
         self._pooled: Tensor | None = None
         self._lock = Lock()
 
@@ -73,6 +75,13 @@ class Seen:
                 self._kept[recipe] = self._engine.features(self.pixels, recipe)
             return self._kept[recipe]
 
+    def _pass(self, recipe: Recipe) -> Pass:
+        """The tower's pass by a recipe that goes on with texts; run once."""
+        with self._lock:
+            if recipe not in self._passes:
+                self._passes[recipe] = self._engine.start(self.pixels, recipe)
+            return self._passes[recipe]
+
     def pooled(self) -> Float[Tensor, "1 E"]:
         """The tower's own image feature, from a pass made before if there was one."""
         with self._lock:
@@ -93,12 +102,23 @@ class Seen:
         engine, asked = self._engine, check_texts(texts)
         recipe, prompts = engine.recipe(method), engine.templates(templates, None)
         against = choose_contrast(contrast, len(asked), asked, engine.card.contrast_vocabulary)
-        features = self.features(recipe)
         said = engine.encode_text(asked, prompts or None)
         others = engine.contrast_features(against.kind, against.names, prompts)
-        maps = contrast_maps(
-            features.patches, features.pooled, said, kind=against.kind, contrast_texts=others
-        )[0].cpu()
+        if recipe.needs_texts:
+            scored, features = own_scores(
+                self._pass(recipe),
+                self.pixels,
+                said,
+                logit_scale=engine.logit_scale,
+                kind=against.kind,
+                contrast_texts=others,
+            )
+        else:
+            features = self.features(recipe)
+            scored = contrast_maps(
+                features.patches, features.pooled, said, kind=against.kind, contrast_texts=others
+            )
+        maps = scored[0].cpu()
         vocabulary = (
             against.names
             if len(against.names) >= MIN_NAMES
@@ -133,7 +153,7 @@ class Seen:
                 contrast=against.kind,
                 contrast_texts=against.names,
                 grid=tuple(maps.shape[1:]),
-                notes=self._all_notes(asked, maps),
+                notes=(*engine.fit_notes(recipe), *self._all_notes(asked, maps)),
             ),
         )
 

@@ -24,7 +24,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )
     *page, modules = done.stdout.splitlines()
-    for verb in ("explain", "classify", "demo", "world", "models", "methods", "doctor"):
+    for verb in ("explain", "classify", "demo", "world", "bench", "models", "methods", "doctor"):
         assert any(verb in line for line in page)
     assert HEAVY.isdisjoint(modules.split())
 
@@ -102,7 +102,7 @@ def test_methods_show_source_and_grade(run):
     for expected in ("clip_surgery", "2304.05653", "the last 6 blocks", "grade"):
         assert expected in out
     listed = json.loads(run("methods", "--json")[1])["methods"]
-    assert [method["id"] for method in listed] == ["clip", "clip_surgery"]
+    assert [method["id"] for method in listed] == list(clipsight.recipes())
 
 
 def test_models_are_filtered_by_pattern(run):

@@ -1,67 +1,29 @@
-"""Tensors of the authors' own programs: features, and recipes that other papers would write in this language.
+"""Tensors of the authors' own programs for CLIP itself and CLIP Surgery; the other methods are in `test_family.py`.
 
 The weights (5 MB for the image tower) stay outside the repository, so these need `../shared/goldens`; the formulas are
 also checked without them in `test_executor.py`, and feature surgery against its goldens in `tests/scoring`.
 """
 
 import dataclasses
-import json
 from functools import cache
-from pathlib import Path
 
-import open_clip
 import pytest
 import torch
-from open_clip.model import CLIPTextCfg, CLIPVisionCfg
-from safetensors.torch import load_file
 
 import clipsight
 from clipsight.scoring import feature_surgery, pooled_similarity, subtract_empty
-from clipsight.surgery import Accumulate, Branch, Features, Kernel, LastBlock, Recipe, get_recipe, run
+from clipsight.surgery import Features, Recipe, get_recipe, run
 from clipsight.towers.open_clip_vit import OpenClipVision
 from clipsight.towers.view import PositionRule
+from goldens import GOLDENS, agree, index, model, needs_goldens, tensors
 
-GOLDENS = Path(__file__).resolve().parents[2].parent / "shared" / "goldens"
-pytestmark = pytest.mark.skipif(
-    not (GOLDENS / "index.json").exists(), reason="needs ../shared/goldens, which is not here"
-)
-
-
-@cache
-def tensors(name: str) -> dict[str, torch.Tensor]:
-    return load_file(GOLDENS / f"{name}.safetensors")
-
-
-@cache
-def index() -> dict[tuple[str, str], dict]:
-    entries = json.loads((GOLDENS / "index.json").read_text())["entries"]
-    return {(entry["method"], entry["tensor"]): entry for entry in entries}
-
-
-@cache
-def model() -> open_clip.CLIP:
-    config = json.loads((GOLDENS / "open_clip_config.json").read_text())
-    made = open_clip.CLIP(
-        config["embed_dim"],
-        CLIPVisionCfg(**config["vision_cfg"]),
-        CLIPTextCfg(**config["text_cfg"]),
-        quick_gelu=config["quick_gelu"],
-    )
-    made.load_state_dict({name: value.float() for name, value in tensors("weights").items()}, strict=False)
-    return made.eval()
+pytestmark = needs_goldens
 
 
 @cache
 @torch.inference_mode()
 def features(image: str, recipe: Recipe) -> Features:
     return run(OpenClipVision(model().visual), tensors("inputs")[image].float(), recipe)
-
-
-def agree(ours: torch.Tensor, method: str, tensor: str) -> None:
-    golden, rule = tensors(method)[tensor], index()[method, tensor]["tolerance"]
-    assert ours.numel() == golden.numel()
-    error = (ours.reshape(golden.shape) - golden).abs().max().item()
-    assert error <= rule["atol"] + rule["rtol"] * golden.abs().max().item(), f"{tensor}: {error:.2e}"
 
 
 @pytest.mark.parametrize(
@@ -123,37 +85,6 @@ def test_sizes_seen_before_do_not_matter():
     agree(again, "clip_surgery", "img_native/patch_features")
     spoilt = tensors("clip_surgery")["img_native/patch_features_after_img_160"]
     assert (again.reshape(spoilt.shape) - spoilt).abs().max() > 1e-2
-
-
-def written(*pairs: str, last: int = 1, keep: bool) -> Recipe:
-    return Recipe(
-        id="written",
-        summary="Another paper's recipe in this language.",
-        kernel=Kernel(branches=tuple(Branch(left=left, right=right) for left, right in pairs)),
-        path=LastBlock() if last == 1 else Accumulate(last),
-        residual="keep" if keep else "drop",
-        ffn="keep" if keep else "skip",
-        positions="dino_bicubic",
-    )
-
-
-@pytest.mark.parametrize("image", ["img_native", "img_160", "img_rect"])
-@pytest.mark.parametrize(
-    ("method", "suffix", "recipe"),
-    [
-        ("sclip", "", written("qq", "kk", keep=True)),
-        ("sclip", "_csa_off", written("qk", keep=True)),
-        ("clearclip", "_clearclip_noresidual", written("qq", keep=False)),
-        ("clearclip", "_clearclip_noresidual_last2", written("qq", last=2, keep=False)),
-        ("clearclip", "_clearclip_residual", written("qq", keep=True)),
-        ("clearclip", "_vanilla_noresidual", written("qk", keep=False)),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_language_carries_other_papers_and_their_position_rule(
-    image: str, method: str, suffix: str, recipe: Recipe
-):
-    agree(features(image, recipe).patches, method, f"{image}/patch_features{suffix}")
 
 
 @cache

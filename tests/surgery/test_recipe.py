@@ -79,9 +79,9 @@ def test_recipes_are_data():
 def test_to_dict_tells_depth_and_kernel():
     plain = with_depth(get_recipe("clip_surgery"), 4).to_dict()
     assert plain["path"] == {"kind": "accumulate", "blocks": 4}
-    assert plain["kernel"] == {"branches": [{"left": "v", "right": "v", "weight": 1.0}]}
+    assert plain["kernel"]["branches"] == [{"kind": "Branch", "left": "v", "right": "v"}]
     assert plain["positions"] == "bilinear"
-    assert get_recipe("clip").to_dict()["path"] == {"kind": "last", "blocks": 1}
+    assert get_recipe("naclip").to_dict()["kernel"]["branches"][0]["bias"][0]["by"] == {"kind": "Nearness"}
 
 
 def test_depth_changes_the_path_alone():
@@ -112,5 +112,8 @@ def test_registry_knows_ids_and_passes_recipes_through(monkeypatch):
 
 
 def test_unknown_id_lists_the_recipes_and_the_nearest():
-    with pytest.raises(ValueError, match=r"did you mean 'clip_surgery'\? The recipes are clip, clip_surgery"):
+    with pytest.raises(
+        ValueError,
+        match=r"did you mean 'clip_surgery'\? The recipes are clip, anoclip, clearclip, clip_surgery",
+    ):
         get_recipe("clipsurgery")

@@ -22,6 +22,7 @@ COMMANDS = {
     "world": "Write a data set of the emoji world, with perfect ground truth.",
     "models": "List the models that can be loaded by name.",
     "methods": "List the methods that make maps, with their sources and published numbers.",
+    "bench": "Measure recipes beside each other, where the truth is known.",
     "doctor": "Look this installation over: versions, devices, speed settings, bundled model.",
 }
 DEBUG = "--debug"

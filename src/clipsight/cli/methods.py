@@ -8,18 +8,19 @@ if TYPE_CHECKING:
     from clipsight.surgery import Recipe
 
 
-def methods(*, json: bool = False) -> int:
+def methods(*, variants: bool = False, json: bool = False) -> int:
     """List the methods that make maps, with their sources and published numbers.
 
     Every number is somebody's published one, with how it was obtained: read (in the method's own repository),
     second-hand (from another paper's table) or derived (by arithmetic). Ours are in the documentation.
 
     Args:
+        variants: Also list the options of the methods and the authors' settings for single data sets.
         json: Print one JSON document, the recipes in full, on standard output and nothing else.
     """
     from clipsight.surgery import get_recipe, recipe_ids
 
-    recipes = [get_recipe(name) for name in recipe_ids()]
+    recipes = [get_recipe(name) for name in recipe_ids(variants=variants)]
     if json:
         print_json({"methods": [recipe.to_dict() for recipe in recipes]})
         return DONE
@@ -35,8 +36,10 @@ def _describe(recipe: "Recipe") -> None:
 
     console = terminal()
     console.print(f"[bold]{escape(recipe.id)}[/bold]  {escape(recipe.summary)}")
-    depth = recipe.path.blocks
-    lines = [f"depth: the last {depth} blocks" if depth > 1 else "depth: the last block"]
+    if recipe.variant_of:
+        console.print()
+        return
+    lines = [_where(recipe)]
     if source := recipe.source:
         commit = source.commit[:12] if len(source.commit) == 40 else source.commit
         lines.append(
@@ -56,3 +59,24 @@ def _describe(recipe: "Recipe") -> None:
             )
         console.print(Padding(table, (0, 0, 0, 2)))
     console.print()
+
+
+def _where(recipe: "Recipe") -> str:
+    """In which blocks the method works, and what it needs beyond a pass of the tower."""
+    from clipsight.surgery import Accumulate, EveryBlock
+
+    where = "the last block"
+    if isinstance(recipe.path, Accumulate):
+        count = recipe.path.blocks
+        where = "all blocks" if count is None else f"the last {count} blocks"
+    elif isinstance(recipe.path, EveryBlock):
+        where = "every block"
+    needs = [
+        word
+        for word, needed in (
+            ("attention maps in full", recipe.needs_weights),
+            ("texts, for a step of its own after the features", recipe.needs_texts),
+        )
+        if needed
+    ]
+    return f"works in: {where}" + (f"; needs {' and '.join(needs)}" if needs else "")

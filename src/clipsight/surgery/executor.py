@@ -1,23 +1,30 @@
 """The one executor of all recipes: pixels to patch features in one pass of the tower.
 
-Order of steps, the same for every recipe: embed; trunk (the tower's own blocks); head (the blocks in which the
-kernel works, beside the original path); residual and feed-forward network; read-out. The original path always runs
-on, so the pooled feature is the tower's own. In the last block only the class token needs it: that single row, and
-nothing else, takes the block's own attention and network there.
+Order of steps, the same for every recipe: embed; trunk (the tower's own blocks, edited and recorded where the recipe
+says so); streams (sources, repairs, maps, made when they are asked for); head (the blocks in which the kernel works);
+residual and feed-forward network; read-out. The original path always runs on, so the pooled feature is the tower's own.
+In the last block only the class token needs it: that single row, and nothing else, takes the block's own attention and
+network there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from clipsight.errors import Unsupported
-from clipsight.surgery.kernel import attend
-from clipsight.surgery.recipe import Kernel, Recipe
+from clipsight.surgery.branches import Heads, Kernel
+from clipsight.surgery.fit import fit
+from clipsight.surgery.recipe import Accumulate, ClassToken, EveryBlock, Recipe, Stream
 from clipsight.surgery.registry import get_recipe
+from clipsight.surgery.running import Detector, Record, Source, Step, TokenMap
 from clipsight.towers.view import BlockView, VisionView
 
 
@@ -28,94 +35,299 @@ class Features:
     Attributes:
         patches: one feature per patch, rows top to bottom, columns left to right.
         pooled: the tower's own image feature (`encode_image`), whatever the recipe.
+        levels: of recipes with path=EveryBlock() the patch features of every block's read-out, first to last.
     """
 
     patches: Float[Tensor, "B h w E"]
     pooled: Float[Tensor, "B E"]
+    levels: Float[Tensor, "L B h w E"] | None = None
 
 
-def run(view: VisionView, images: Float[Tensor, "B 3 H W"], recipe: str | Recipe) -> Features:
+def run(
+    view: VisionView,
+    images: Float[Tensor, "B 3 H W"],
+    recipe: str | Recipe,
+    given: Mapping[str, Tensor] | None = None,
+) -> Features:
     """Patch features of `images` by a recipe, and the pooled feature of the same pass.
 
     Args:
         view: the image tower; nothing of it is changed.
         images: normalised pixels, both sides multiples of the patch, any aspect.
-        recipe: an id of `recipe_ids()` or a `Recipe`.
+        recipe: an id of `recipe_ids()`, fitted to the tower's depth (`fit`), or a `Recipe`, taken as it is.
+        given: maps that the recipe names with `Given`.
 
     Returns:
         Features that carry gradients when autograd is on.
 
     Raises:
-        ValueError: unknown recipe, or a size that cuts patches.
+        ValueError: unknown recipe, a size that cuts patches, or a map that was not given.
         Unsupported: the recipe wants more blocks than the tower has.
     """
-    recipe = get_recipe(recipe)
-    h, _ = view.grid(*images.shape[-2:])
-    trunk, head = _split(view, recipe)
-    x = view.embed(images, recipe.positions)
-    for block in trunk:
-        x = block(x)
-    stream, prefix = (
-        _plain_head(head, x, view.prefix) if recipe.is_plain else _head(head, x, recipe, view.prefix)
-    )
-    patches = rearrange(view.readout(stream), "B (h w) E -> B h w E", h=h)
-    return Features(patches=patches, pooled=view.readout(prefix)[:, 0])
+    return Pass(view, images, recipe, given).features()
 
 
-def _split(view: VisionView, recipe: Recipe) -> tuple[Sequence[BlockView], Sequence[BlockView]]:
-    first = len(view.blocks) - recipe.path.blocks
-    if first < 0:
-        raise Unsupported(
-            f"recipe {recipe.id!r} works in the last {recipe.path.blocks} blocks, and this image tower has "
-            f"{len(view.blocks)}; use clipsight.surgery.with_depth(recipe, {len(view.blocks)}) or less."
+class Pass:
+    """The trunk run once for a recipe, with all that was kept of it: features, maps, flagged patches.
+
+    Arguments as in `run`. A recipe's pieces are values, so what a method saw on its way can be asked for by name:
+    `Pass(view, images, "sc_clip").flags(LocalOutliers(Entered()))` are the patches that SC-CLIP repairs.
+    """
+
+    def __init__(
+        self,
+        view: VisionView,
+        images: Float[Tensor, "B 3 H W"],
+        recipe: str | Recipe,
+        given: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.view = view
+        self.recipe = fit(get_recipe(recipe), view).recipe if isinstance(recipe, str) else recipe
+        self.grid = view.grid(*images.shape[-2:])
+        self.prefix, self.depth, self.level = view.prefix, len(view.blocks), len(view.blocks)
+        self.edited = False
+        self.scratch: dict[Any, Any] = {}
+        self._given = dict(given or {})
+        self._sums: dict[Record, Tensor] = {}
+        self._tokens: dict[Source, Tensor] = {}
+        self._maps: dict[TokenMap, Tensor] = {}
+        self._flags: dict[Detector, Tensor] = {}
+        self._normed: list[Tensor] = []
+        self._check()
+        self._run_trunk(view.embed(images, self.recipe.positions))
+        self._pooled = view.encode(images, self.recipe.positions) if self.edited else None
+
+    def features(self, recipe: Recipe | None = None, given: Mapping[str, Tensor] | None = None) -> Features:
+        """Patch and pooled features.
+
+        Args:
+            recipe: another recipe of the same trunk, such as one that weighs the last block by feedback; None is the
+                pass's own.
+            given: maps for it.
+        """
+        if recipe is not None:
+            return self._beside(recipe, given or {}).features()
+        stream, prefix = self._head("patches")
+        h = self.grid[0]
+        pooled = self.view.readout(prefix)[:, 0] if self._pooled is None else self._pooled
+        if not isinstance(self.recipe.path, EveryBlock):
+            patches = rearrange(self.view.readout(stream), "B (h w) E -> B h w E", h=h)
+            return Features(patches=patches, pooled=pooled)
+        every = rearrange(self.view.readout(stream), "(L B) (h w) E -> L B h w E", L=self.depth, h=h)
+        return Features(patches=every[-1], pooled=pooled, levels=every)
+
+    def class_token(self) -> Float[Tensor, "B E"]:
+        """The class token's own row of the recipe's last block, read out; what some programs return beside the patches.
+
+        It is not the pooled feature: the kernel made it. Of a recipe that shuts the class token out it is the trunk's.
+        """
+        shut_out = any(kernel.keys != "all" for kernel in self.recipe.kernels)
+        stream, prefix = self._head("patches" if shut_out else "all")
+        return self.view.readout(prefix if shut_out else stream[:, : self.prefix])[:, 0]
+
+    def weights(self) -> Float[Tensor, "B K R S"]:
+        """The kernel's map in the last block, first stream, float32; of patches alone if only these are keys."""
+        kernel = self.recipe.kernels[0]
+        return kernel.weights(self._heads(self._entering(self.recipe.streams[0]), kernel, "all"))
+
+    def keys(self) -> Float[Tensor, "B K N d"]:
+        """Keys of the patches in the last block."""
+        return self.view.blocks[-1].qkv(self._entered_normed, "k")[0][:, :, self.prefix :]
+
+    def recorded(self, record: Record) -> Tensor:
+        """What a record summed.
+
+        Raises:
+            ValueError: the pass's recipe does not name it, so it was not kept.
+        """
+        if record not in self._sums:
+            raise ValueError(
+                f"{record} was not recorded in this pass: only what its recipe names is kept. Start a pass with a "
+                "recipe that names it."
+            )
+        return self._sums[record]
+
+    def tokens(self, source: Source) -> Float[Tensor, "B S D"]:
+        """Tokens of a source, made once."""
+        if source not in self._tokens:
+            self._tokens[source] = source.tokens(self)
+        return self._tokens[source]
+
+    def map(self, kind: TokenMap) -> Float[Tensor, "B _ R C"]:
+        """A map in float32, made once; on the way through the levels of `EveryBlock` nothing is kept."""
+        if kind in self._maps:
+            return self._maps[kind]
+        made = kind.build(self)
+        if self.level == self.depth:
+            self._maps[kind] = made
+        return made
+
+    def flags(self, detector: Detector) -> Bool[Tensor, "B N"]:
+        """Flagged patches, found once."""
+        if detector not in self._flags:
+            self._flags[detector] = detector.flags(self)
+        return self._flags[detector]
+
+    def given(self, name: str) -> Tensor:
+        """A map that the caller brought."""
+        return self._given[name]
+
+    def _beside(self, recipe: Recipe, given: Mapping[str, Tensor]) -> "Pass":
+        """The same trunk under another recipe; what depends on maps that are given is made anew."""
+        other = copy(self)
+        other.recipe, other._given = recipe, {**self._given, **given}
+        other._maps, other._tokens, other._flags, other.scratch = {}, {}, dict(self._flags), {}
+        other._check()
+        return other
+
+    def _check(self) -> None:
+        recipe = self.recipe
+        missing = [name for name in recipe.needs_given if name not in self._given]
+        if missing:
+            raise ValueError(
+                f"recipe {recipe.id!r} takes maps from outside, and {', '.join(missing)} is missing; "
+                f"pass given={{{missing[0]!r}: tensor}}."
+            )
+        if (wanted := recipe.path.count(self.depth)) > self.depth:
+            raise Unsupported(
+                f"recipe {recipe.id!r} works in the last {wanted} blocks, and this image tower has {self.depth}; "
+                f"use clipsight.surgery.with_depth(recipe, {self.depth}) or less."
+            )
+        for record in recipe.records:
+            record.span.indices(self.depth)
+
+    def _run_trunk(self, x: Float[Tensor, "B S D"]) -> None:
+        """Run the blocks before the head, and the last one too if something is recorded of it."""
+        recipe = self.recipe
+        due = {record: record.span.indices(self.depth) for record in recipe.records}
+        before_head = self.depth - recipe.path.count(self.depth)
+        self.entered = x
+        for index, block in enumerate(self.view.blocks, start=1):
+            if index > max([before_head, *(indices[-1] for indices in due.values())]):
+                break
+            self.entered = x
+            if isinstance(recipe.path, EveryBlock):
+                self._normed.append(block.norm1(x))
+            x = self._step(block, x, [record for record, indices in due.items() if index in indices])
+            if index <= before_head:
+                self.entered = x
+        self._left = x if x is not self.entered else None
+
+    def _step(
+        self, block: BlockView, x: Float[Tensor, "B S D"], records: Sequence[Record]
+    ) -> Float[Tensor, "B S D"]:
+        """One block of the trunk, edited, with what is recorded of it."""
+        edit, step = self.recipe.edit, Step(block, x, self.prefix)
+        made = {record: record.read(step) for record in records if not record.reads_after}
+        if made or (edit is not None and edit.changes_attention):
+            x = x + block.merge(self._own_attention(step))
+            x = x + block.ffn(x)
+        else:
+            x = block(x)
+        if edit is not None:
+            patches = x[:, self.prefix :]
+            changed = edit.patches(patches, self.grid)
+            if changed is not patches:
+                x, self.edited = torch.cat([x[:, : self.prefix], changed], dim=1), True
+        step.after = x
+        for record in records:
+            new = made[record] if record in made else record.read(step)
+            self._sums[record] = self._sums[record] + new if record in self._sums else new
+        return x
+
+    def _own_attention(self, step: Step) -> Float[Tensor, "B K S d"]:
+        edit, weights = self.recipe.edit, step.made_weights()
+        if edit is not None and edit.changes_attention and step.block is not self.view.blocks[-1]:
+            weights, self.edited = edit.attention(step.weights("q", "k"), self.prefix), True
+        if weights is not None:
+            return weights.to(step.parts["v"].dtype) @ step.parts["v"]
+        q, k, v = step.parts.values()
+        return F.scaled_dot_product_attention(q, k, v, scale=step.block.scale)
+
+    def _head(self, rows: str) -> tuple[Float[Tensor, "BL R D"], Float[Tensor, "B P D"]]:
+        """What is read out as patches (with rows="all" after the prefix's own rows), and the original path's prefix."""
+        recipe = self.recipe
+        if recipe.is_plain:
+            x = self.view.blocks[-1](self.entered)
+            return x if rows == "all" else x[:, self.prefix :], x[:, : self.prefix]
+        if isinstance(recipe.path, Accumulate):
+            return self._accumulated(recipe.path.count(self.depth), rows)
+        if isinstance(recipe.path, EveryBlock):
+            return self._every_block(), self._last_prefix()
+        total: Tensor | None = None
+        for stream, kernel in zip(recipe.streams, recipe.kernels, strict=True):
+            out = self._through_last(stream, kernel, rows)
+            out = out if stream.weight == 1 else stream.weight * out
+            total = out if total is None else total + out
+        assert total is not None  # a recipe has at least one stream
+        return total, self._last_prefix()
+
+    def _through_last(self, stream: Stream, kernel: Kernel, rows: str) -> Float[Tensor, "B R D"]:
+        recipe, last = self.recipe, self.view.blocks[-1]
+        x = self._entering(stream)
+        heads = self._heads(x, kernel, rows)
+        out = last.merge(kernel.output(heads))
+        if recipe.residual == "keep":
+            out = x[:, heads.first :] + out
+        elif isinstance(recipe.residual, ClassToken):
+            out = out + recipe.residual.share * self.tokens(stream.source)[:, :1]
+        if recipe.ffn == "keep":
+            out = out + last.ffn(out)
+        return out if stream.after is None else stream.after.apply(out, self)
+
+    def _entering(self, stream: Stream) -> Float[Tensor, "B S D"]:
+        """The stream's tokens as they go into the last block."""
+        x = self.tokens(stream.source)
+        if stream.before is None:
+            return x
+        return torch.cat([x[:, : self.prefix], stream.before.apply(x[:, self.prefix :], self)], dim=1)
+
+    def _heads(self, x: Float[Tensor, "B S D"], kernel: Kernel, rows: str) -> Heads:
+        normed = self._entered_normed if x is self.entered else self.view.blocks[-1].norm1(x)
+        patch_keys = kernel.keys == "patches"
+        return Heads(
+            self.view.blocks[-1], normed, self, patch_keys=patch_keys, rows=rows, letters=kernel.letters
         )
-    return view.blocks[:first], view.blocks[first:]
 
+    @cached_property
+    def _entered_normed(self) -> Float[Tensor, "B S D"]:
+        return self.view.blocks[-1].norm1(self.entered)
 
-def _plain_head(
-    blocks: Sequence[BlockView], x: Float[Tensor, "B S D"], prefix: int
-) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B P D"]]:
-    """The tower's own blocks to the end: patches and prefix, bit-equal to the library."""
-    for block in blocks:
-        x = block(x)
-    return x[:, prefix:], x[:, :prefix]
+    def _last_prefix(self) -> Float[Tensor, "B P D"]:
+        """The prefix tokens after the last block's own attention and network."""
+        if self._left is not None:
+            return self._left[:, : self.prefix]
+        last, y = self.view.blocks[-1], self._entered_normed
+        x = self.entered[:, : self.prefix] + last.merge(last.attend_rows(y[:, : self.prefix], y))
+        return x + last.ffn(x)
 
+    def _every_block(self) -> Float[Tensor, "LB N D"]:
+        """Read-outs of all blocks, the first block's pictures first."""
+        last, kernel = self.view.blocks[-1], self.recipe.kernel
+        made = []
+        for level, x in enumerate((*self._normed, self.entered), start=1):
+            self.level = level
+            made.append(last.merge(kernel.output(self._heads(x, kernel, "patches"))))
+        return torch.cat(made)
 
-def _head(
-    blocks: Sequence[BlockView], x: Float[Tensor, "B S D"], recipe: Recipe, prefix: int
-) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B P D"]]:
-    """The new stream of the patches, and the original path's prefix tokens after the last block."""
-    entered, total = x[:, prefix:], None
-    for block in blocks:
-        attention = _last_attention if block is blocks[-1] else _both_attentions
-        new, own = attention(block, x, recipe.kernel, prefix)
-        total = new if total is None else total + new
-        x = x[:, : own.shape[1]] + own
-        x = x + block.ffn(x)
-    assert total is not None  # every path has at least one block
-    stream = entered + total if recipe.residual == "keep" else total
-    if recipe.ffn == "keep":
-        stream = stream + blocks[-1].ffn(stream)
-    return stream, x
-
-
-def _both_attentions(
-    block: BlockView, x: Float[Tensor, "B S D"], kernel: Kernel, prefix: int
-) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B S D"]]:
-    """From one projection: the kernel's output for the patches, and the block's own for all tokens."""
-    q, k, v = block.qkv(block.norm1(x))
-    new = attend(kernel, {"q": q, "k": k, "v": v}, scale=block.scale, prefix=prefix)
-    own = F.scaled_dot_product_attention(q, k, v, scale=block.scale)
-    return block.merge(new), block.merge(own)
-
-
-def _last_attention(
-    block: BlockView, x: Float[Tensor, "B S D"], kernel: Kernel, prefix: int
-) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B P D"]]:
-    """As `_both_attentions`, for the block behind which only the prefix is read: projects what the kernel needs."""
-    y = block.norm1(x)
-    letters = "qkv"[min("qkv".index(operand) for operand in kernel.operands) :]
-    parts = dict(zip(letters, block.qkv(y, letters), strict=True))
-    new = attend(kernel, parts, scale=block.scale, prefix=prefix)
-    own = block.scores(y[:, :prefix], y).float().softmax(-1).to(y.dtype) @ parts["v"]
-    return block.merge(new), block.merge(own)
+    def _accumulated(self, count: int, rows: str) -> tuple[Float[Tensor, "B R D"], Float[Tensor, "B P D"]]:
+        """The kernel's outputs over the last `count` blocks, beside the original path."""
+        recipe, x = self.recipe, self.entered
+        first = 0 if rows == "all" else self.prefix
+        entered, total = x[:, first:], None
+        for block in self.view.blocks[-count:]:
+            y = block.norm1(x)
+            is_last = block is self.view.blocks[-1]
+            letters = recipe.kernel.letters if is_last else "qkv"
+            heads = Heads(block, y, self, patch_keys=False, rows=rows, letters=letters)
+            new = block.merge(recipe.kernel.output(heads))
+            total = new if total is None else total + new
+            if is_last:
+                own, x = block.attend_rows(y[:, : self.prefix], y), x[:, : self.prefix]
+            else:
+                q, k, v = (heads.part(letter) for letter in "qkv")
+                own = F.scaled_dot_product_attention(q, k, v, scale=block.scale)
+            x = x + block.merge(own)
+            x = x + block.ffn(x)
+        assert total is not None  # every path has at least one block
+        return entered + total if recipe.residual == "keep" else total, x

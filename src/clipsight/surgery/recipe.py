@@ -1,85 +1,37 @@
 """The recipe language: a dense-feature method as data.
 
-A recipe says which attention maps replace a block's own (`kernel`), over which blocks their outputs are summed
-(`path`), and what of the block around them is kept (`residual`, `ffn`). `clipsight.surgery.executor` runs every
+A recipe says which attention maps replace a block's own (`kernel`), over which blocks and token streams (`path`,
+`streams`), and what of the block around them is kept (`residual`, `ffn`). `clipsight.surgery.executor` runs every
 recipe; a value that it cannot run cannot be written down: construction refuses it and names the broken rule.
 """
 
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar, Literal
 
+from clipsight.surgery.blocks import walk
+from clipsight.surgery.branches import Applied, Bias, Branch, Kernel
+from clipsight.surgery.edit import Edit
+from clipsight.surgery.maps import Given, Smooth
+from clipsight.surgery.paper import Published, Source
+from clipsight.surgery.rules import broken
+from clipsight.surgery.running import Record, TokenMap
+from clipsight.surgery.running import Source as TokenSource
+from clipsight.surgery.setting import ScoreStep, Setting
+from clipsight.surgery.sources import Entered
 from clipsight.towers.positions import POSITION_RULES
 from clipsight.towers.view import PositionRule
-
-Operand = Literal["q", "k", "v"]
-Grade = Literal["read", "second-hand", "derived"]
-"""`read`: in the method's own repository, code or result image. `second-hand`: from another paper's table.
-`derived`: by arithmetic from listed numbers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Branch:
-    """One attention over all tokens, `softmax(scale · left rightᵀ) v`, with the scale of the block's own heads.
-
-    `Branch(left="q", right="k")` is the block's own attention, `Branch(left="v", right="v")` CLIP Surgery's.
-    """
-
-    left: Operand
-    right: Operand
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        for side, operand in (("left", self.left), ("right", self.right)):
-            if operand not in get_args(Operand):
-                raise _broken(
-                    "branch-operands",
-                    f"{side}={operand!r}",
-                    "a branch compares q, k or v",
-                    'Branch(left="v", right="v")',
-                )
-        if not math.isfinite(self.weight) or self.weight == 0:
-            raise _broken(
-                "branch-weights",
-                f"weight={self.weight!r}",
-                "a weight is finite and not 0",
-                "leave the branch out",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kernel:
-    """Weighted sum of branches. Weights are used as they stand: two branches of weight 1 are a sum, not a mean."""
-
-    branches: tuple[Branch, ...]
-
-    def __post_init__(self) -> None:
-        if not self.branches:
-            raise _broken(
-                "kernel-branches",
-                "branches=()",
-                "a kernel has at least one branch",
-                'Branch(left="q", right="k")',
-            )
-
-    @property
-    def operands(self) -> frozenset[str]:
-        """Which of q, k, v the maps and their output need."""
-        return frozenset("v").union(*({branch.left, branch.right} for branch in self.branches))
 
 
 @dataclass(frozen=True)
 class LastBlock:
-    """The kernel works in the last block only; the stream is what entered that block."""
+    """The kernel works in the last block only, on the recipe's streams."""
 
     kind: ClassVar[str] = "last"
 
-    @property
-    def blocks(self) -> int:
+    def count(self, depth: int) -> int:
         """How many last blocks the kernel works in."""
-        return 1
+        return min(1, depth)
 
 
 @dataclass(frozen=True)
@@ -87,45 +39,65 @@ class Accumulate:
     """The kernel works in each of the last `blocks` blocks, on the original stream; the outputs are summed.
 
     The stream is what entered the first of them; it is never fed to a block, so no feed-forward network acts on it.
+
+    Attributes:
+        blocks: how many; None is all that the tower has.
     """
 
     kind: ClassVar[str] = "accumulate"
-    blocks: int
+    blocks: int | None
 
     def __post_init__(self) -> None:
-        if self.blocks < 1:
-            raise _broken(
-                "accumulate-blocks",
-                f"blocks={self.blocks!r}",
-                "at least one block is replaced",
-                "Accumulate(6)",
-            )
+        if self.blocks is not None and self.blocks < 1:
+            cause = "at least one block is replaced"
+            raise broken("accumulate-blocks", f"blocks={self.blocks!r}", cause, "Accumulate(6)")
+
+    def count(self, depth: int) -> int:
+        """How many last blocks the kernel works in."""
+        return depth if self.blocks is None else self.blocks
 
 
-Path = LastBlock | Accumulate
+@dataclass(frozen=True)
+class EveryBlock:
+    """One read-out for each block: the normed input of block l, normed again by the last block, through its values.
+
+    `Features.levels` holds all of them, the patch features are those of the last.
+    """
+
+    kind: ClassVar[str] = "every"
+
+    def count(self, depth: int) -> int:
+        """How many last blocks the kernel works in."""
+        return min(1, depth)
+
+
+Path = LastBlock | Accumulate | EveryBlock
+
+
+@dataclass(frozen=True)
+class ClassToken:
+    """Instead of the residual, `share` of the stream's class token as it was before any repair or smoothing."""
+
+    share: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a method comes from and at which commit its code was read."""
+class Stream:
+    """One set of tokens that goes through the last block; the outputs of all streams are summed.
 
-    title: str
-    arxiv: str
-    venue: str
-    repository: str
-    commit: str
+    Attributes:
+        source: the tokens.
+        before: smoothing of the patches before the block's first norm.
+        after: smoothing of the block's output, residual included.
+        kernel: None is the recipe's.
+        weight: factor on the output.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A number that somebody published for the method; never one of ours."""
-
-    benchmark: str
-    metric: str
-    value: float
-    setting: str
-    grade: Grade
-    where: str
+    source: TokenSource = Entered()  # noqa: RUF009 - frozen
+    before: Smooth | None = None
+    after: Smooth | None = None
+    kernel: Kernel | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +109,19 @@ class Recipe:
         summary: one sentence for tables and help texts.
         kernel: the attention maps that replace the block's own.
         path: in which blocks, and how their outputs are joined.
-        residual: `keep` adds the stream that the outputs belong to, `drop` leaves the attention outputs alone.
+        residual: `keep` adds the stream that the outputs belong to, `drop` leaves the attention outputs alone,
+            `ClassToken(share)` adds a share of the class token.
         ffn: `keep` runs the last block's feed-forward network after the attention, `skip` does not.
         positions: the authors' rule for other grids than the native one.
+        streams: the tokens that go through the last block.
+        edit: a change of the trunk itself.
+        maps: further maps that `scoring` reads; passes for patch features alone leave them out.
+        scoring: steps that turn cosines into the method's own scores; `lens.maps` and `explain` take them.
+        setting: the authors' setting for one data set, in variants such as `naclip.voc21-b16`.
+        written_for: number of blocks that the block numbers were published for; None when they count from the end.
+        others: the same method as published for towers of other depths.
+        elsewhere: at depths nobody published, run "as written" where the tower has the blocks, or "scaled".
+        variant_of: id of the recipe that this one is an option of, "" for a method of its own.
         source, published, differences: what it is drawn from, which numbers stand behind it, and where this one departs
             from the released code.
 
@@ -150,69 +132,124 @@ class Recipe:
     id: str
     summary: str
     kernel: Kernel
-    path: Path
-    residual: Literal["keep", "drop"]
+    path: Path = LastBlock()
+    residual: Literal["keep", "drop"] | ClassToken
     ffn: Literal["keep", "skip"]
     positions: PositionRule
+    streams: tuple[Stream, ...] = (Stream(),)
+    edit: Edit | None = None
+    maps: tuple[TokenMap, ...] = ()
+    scoring: tuple[ScoreStep, ...] = ()
+    setting: Setting | None = None
+    written_for: int | None = None
+    others: tuple["Recipe", ...] = ()
+    elsewhere: Literal["as written", "scaled"] = "as written"
+    variant_of: str = ""
     source: Source | None = None
     published: tuple[Published, ...] = ()
     differences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_words(self)
         where = f" in recipe {self.id!r}"
-        if not re.fullmatch(r"[a-z0-9]\w*(\.[a-z0-9][\w-]*)*", self.id):
-            raise _broken(
-                "recipe-id", f"id={self.id!r}", "ids are lower-case words joined by _ and dots", '"my_method"'
-            )
-        if self.residual not in ("keep", "drop"):
-            raise _broken(
-                "residual", f"residual={self.residual!r}{where}", "it is 'keep' or 'drop'", 'residual="keep"'
-            )
-        if self.ffn not in ("keep", "skip"):
-            raise _broken("ffn", f"ffn={self.ffn!r}{where}", "it is 'keep' or 'skip'", 'ffn="skip"')
-        if self.positions not in POSITION_RULES:
-            known = ", ".join(POSITION_RULES)
-            raise _broken(
-                "positions",
-                f"positions={self.positions!r}{where}",
-                f"it is one of {known}",
-                'positions="bilinear"',
-            )
         if self.ffn == "keep" and isinstance(self.path, Accumulate):
             cause = "an accumulated stream never enters a block, so no feed-forward network belongs to it"
-            raise _broken(
-                "accumulate-skips-ffn",
-                f"path={self.path} with ffn='keep'{where}",
-                cause,
-                'ffn="skip" or path=LastBlock()',
-            )
-        if self.ffn == "keep" and self.residual == "drop":
+            got = f"path={self.path} with ffn='keep'{where}"
+            raise broken("accumulate-skips-ffn", got, cause, 'ffn="skip" or path=LastBlock()')
+        if self.ffn == "keep" and self.residual != "keep":
             cause = "the feed-forward network reads the residual stream, which was dropped"
-            raise _broken(
-                "ffn-needs-residual",
-                f"residual='drop' with ffn='keep'{where}",
-                cause,
-                'residual="keep" or ffn="skip"',
+            got = f"residual={self.residual!r} with ffn='keep'{where}"
+            raise broken("ffn-needs-residual", got, cause, 'residual="keep" or ffn="skip"')
+        if not self.streams:
+            raise broken(
+                "streams", f"streams=(){where}", "something must go through the block", "streams=(Stream(),)"
             )
+        if not isinstance(self.path, LastBlock):
+            self._check_single_stream(where)
+        for kernel in self.kernels:
+            self._check_kernel(kernel, where)
+
+    def _check_single_stream(self, where: str) -> None:
+        if self.streams != (Stream(),) or self.edit is not None or not isinstance(self.residual, str):
+            cause = "it works on the original stream alone: no other streams, no edit, no share of the class token"
+            got = f"path={self.path} with streams, edit or residual of its own{where}"
+            raise broken("original-stream", got, cause, "path=LastBlock()")
+        if isinstance(self.path, Accumulate) and self.records:
+            cause = "an accumulating kernel runs in many blocks, so maps recorded in single ones do not belong to it"
+            raise broken(
+                "accumulate-records", f"path={self.path} with recorded maps{where}", cause, "path=LastBlock()"
+            )
+        if isinstance(self.path, EveryBlock) and (self.residual, self.ffn) != ("drop", "skip"):
+            cause = "a read-out of an earlier block has no residual stream of the last"
+            raise broken(
+                "every-block", f"residual={self.residual!r}{where}", cause, 'residual="drop", ffn="skip"'
+            )
+
+    def _check_kernel(self, kernel: Kernel, where: str) -> None:
+        if kernel.keys != "all" and self.residual == "keep":
+            cause = "with the class token shut out its row is no residual stream of the block"
+            got = f"keys={kernel.keys!r} with residual='keep'{where}"
+            raise broken("patch-keys", got, cause, 'residual="drop" or ClassToken(0.3)')
+        for piece in walk(kernel):
+            if isinstance(piece, Applied) and piece.by.over == "patches" and kernel.keys != "patches":
+                cause = "a map of patches says nothing of the class token"
+                raise broken(
+                    "patch-maps",
+                    f"{type(piece.by).__name__} with keys={kernel.keys!r}{where}",
+                    cause,
+                    'keys="patches"',
+                )
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Kernels of all streams."""
+        return tuple(self.kernel if stream.kernel is None else stream.kernel for stream in self.streams)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What must be recorded while the trunk runs, besides what enters the last block."""
+        return tuple(
+            dict.fromkeys(
+                one for one in walk((self.kernel, self.streams, self.maps)) if isinstance(one, Record)
+            )
+        )
+
+    @property
+    def needs_given(self) -> tuple[str, ...]:
+        """Names of the maps that the caller must bring."""
+        pieces = walk((self.kernel, self.streams))
+        return tuple(dict.fromkeys(piece.name for piece in pieces if isinstance(piece, Given)))
+
+    @property
+    def needs_weights(self) -> bool:
+        """True when some attention map must be made in full, which takes memory of N² for each head."""
+        pieces = walk((self.kernel, self.streams, self.edit))
+        explicit = any(
+            isinstance(piece, Applied) or (isinstance(piece, Record) and not piece.reads_after)
+            for piece in pieces
+        )
+        return explicit or any(kernel.heads is not None for kernel in self.kernels)
+
+    @property
+    def needs_texts(self) -> bool:
+        """True when the method's own scores need the texts; its patch features do not."""
+        return bool(self.scoring)
 
     @property
     def is_plain(self) -> bool:
         """True when the recipe describes the tower's own forward pass."""
         own = Kernel(branches=(Branch(left="q", right="k"),))
-        return (
-            self.kernel == own and self.path == LastBlock() and (self.residual, self.ffn) == ("keep", "keep")
-        )
+        head = (self.kernel, self.path, self.residual, self.ffn, self.streams, self.edit)
+        return head == (own, LastBlock(), "keep", "keep", (Stream(),), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain dicts, lists, strings and numbers, for JSON."""
-        plain = _plain(asdict(self))
-        plain["path"] = {"kind": self.path.kind, "blocks": self.path.blocks}
-        return plain
+        """The recipe as plain dicts, lists, strings and numbers, for JSON; what is at its default is left out."""
+        return _plain(self)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the numbers, without the prose: plain data for a result's provenance."""
-        prose = ("summary", "source", "published", "differences")
+        prose = ("summary", "source", "published", "differences", "others", "variant_of")
         return {name: value for name, value in self.to_dict().items() if name not in prose}
 
 
@@ -224,15 +261,43 @@ def with_depth(recipe: Recipe, blocks: int) -> Recipe:
     """
     if not isinstance(recipe.path, Accumulate):
         cause = "only recipes with path=Accumulate(n) have a depth"
-        raise _broken("depth", f"depth {blocks} for recipe {recipe.id!r}", cause, 'method="clip_surgery"')
+        raise broken("depth", f"depth {blocks} for recipe {recipe.id!r}", cause, 'method="clip_surgery"')
     return replace(recipe, path=Accumulate(blocks))
 
 
+def with_bias(kernel: Kernel, bias: Bias) -> Kernel:
+    """The same kernel with a map added to the scores of each of its attentions."""
+    branches = tuple(
+        replace(one, bias=(*one.bias, bias)) if isinstance(one, Branch) else one for one in kernel.branches
+    )
+    return replace(kernel, branches=branches)
+
+
+def _check_words(recipe: Recipe) -> None:
+    where = f" in recipe {recipe.id!r}"
+    if not re.fullmatch(r"[a-z0-9]\w*(\.[a-z0-9][\w-]*)*", recipe.id):
+        raise broken(
+            "recipe-id", f"id={recipe.id!r}", "ids are lower-case words joined by _ and dots", '"my_method"'
+        )
+    if recipe.residual not in ("keep", "drop") and not isinstance(recipe.residual, ClassToken):
+        cause = "it is 'keep', 'drop' or ClassToken(share)"
+        raise broken("residual", f"residual={recipe.residual!r}{where}", cause, 'residual="keep"')
+    if recipe.ffn not in ("keep", "skip"):
+        raise broken("ffn", f"ffn={recipe.ffn!r}{where}", "it is 'keep' or 'skip'", 'ffn="skip"')
+    if recipe.positions not in POSITION_RULES:
+        cause = f"it is one of {', '.join(POSITION_RULES)}"
+        raise broken("positions", f"positions={recipe.positions!r}{where}", cause, 'positions="bilinear"')
+    if recipe.elsewhere not in ("as written", "scaled"):
+        cause = "it is 'as written' or 'scaled'"
+        raise broken("elsewhere", f"elsewhere={recipe.elsewhere!r}{where}", cause, 'elsewhere="scaled"')
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _broken(rule: str, got: str, cause: str, instead: str) -> ValueError:
-    return ValueError(f"recipe rule {rule!r} is broken: got {got}, but {cause}. Write {instead}.")
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = {} if isinstance(value, Recipe) else {"kind": getattr(value, "kind", type(value).__name__)}
+        return kind | {
+            field.name: _plain(getattr(value, field.name))
+            for field in fields(value)
+            if field.default is MISSING or getattr(value, field.name) != field.default
+        }
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -82,18 +82,26 @@ class OpenClipBlock:
         joint = F.linear(y, attn.in_proj_weight[rows], bias)
         return tuple(rearrange(joint, "B S (p K d) -> p B K S d", p=len(parts), K=self.heads).unbind())
 
-    def scores(self, rows: Float[Tensor, "B R D"], y: Float[Tensor, "B S D"]) -> Float[Tensor, "B K R S"]:
-        """Scaled scores of few queries, up to a constant per row: q · (W y) = (q W) · y, so no key is made.
+    def attend_rows(
+        self, rows: Float[Tensor, "B R D"], y: Float[Tensor, "B S D"]
+    ) -> Float[Tensor, "B K R d"]:
+        """Attention of few queries without a key or a value being made: q · (W y) = (q W) · y, and A (W y) = W (A y).
 
-        The bias of the keys adds the same to every score of a row, which a softmax does not see.
+        The bias of the keys adds the same to every score of a row, which a softmax does not see; rows of the attention
+        sum to 1, so the bias of the values is added once.
         """
-        attn = self._block.attn
+        attn, width = self._block.attn, self._block.attn.embed_dim
         (q,) = self.qkv(rows, "q")
-        weight = rearrange(
-            attn.in_proj_weight[attn.embed_dim : 2 * attn.embed_dim], "(K d) D -> K d D", K=self.heads
+        keys, values = (
+            rearrange(attn.in_proj_weight[i * width : (i + 1) * width], "(K d) D -> K d D", K=self.heads)
+            for i in (1, 2)
         )
-        pulled = rearrange(self.scale * (q @ weight), "B K R D -> B (K R) D")
-        return rearrange(pulled @ y.mT, "B (K R) S -> B K R S", K=self.heads)
+        pulled = rearrange(self.scale * (q @ keys), "B K R D -> B (K R) D")
+        weights = (pulled @ y.mT).softmax(-1, dtype=torch.float32).to(y.dtype)
+        out = rearrange(weights @ y, "B (K R) D -> B K R D", K=self.heads) @ values.mT
+        if attn.in_proj_bias is None:
+            return out
+        return out + rearrange(attn.in_proj_bias[2 * width :], "(K d) -> K 1 d", K=self.heads)
 
     def merge(self, heads: Float[Tensor, "B K S d"]) -> Float[Tensor, "B S D"]:
         """Output projection with its bias and layer scale."""

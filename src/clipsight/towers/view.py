@@ -54,11 +54,12 @@ class BlockView(Protocol):
         """
         ...
 
-    def scores(self, rows: Float[Tensor, "B R D"], y: Float[Tensor, "B S D"]) -> Float[Tensor, "B K R S"]:
-        """Scaled scores of the queries of `rows` against the keys of `y`, both normed, up to a constant per row.
+    def attend_rows(
+        self, rows: Float[Tensor, "B R D"], y: Float[Tensor, "B S D"]
+    ) -> Float[Tensor, "B K R d"]:
+        """The block's own attention of a few rows over the tokens of `y`, both normed; heads not yet merged.
 
-        Meant for few rows, where the keys of all S tokens would cost more than the scores; the softmax over S does
-        not see the constant.
+        Meant for few rows, where making the keys and values of all S tokens would cost more than the attention.
         """
         ...
 

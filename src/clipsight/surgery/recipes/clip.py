@@ -4,15 +4,16 @@ The baseline that every other recipe is measured against: its maps are known to 
 the background, low on the object).
 """
 
-from clipsight.surgery.recipe import Branch, Kernel, LastBlock, Published, Recipe, Source
+from clipsight.surgery.branches import Branch, Kernel
+from clipsight.surgery.paper import Source, mious
+from clipsight.surgery.recipe import Recipe
 
-_TABLE = "backbone table of mc-lan/ClearCLIP at ad68a40 (result image), row 'plain CLIP B'"
+_TABLE = "backbone table of mc-lan/ClearCLIP at ad68a40 (result image), rows 'plain CLIP'"
 
 CLIP = Recipe(
     id="clip",
     summary="CLIP's own patch tokens, nothing changed: the baseline.",
     kernel=Kernel(branches=(Branch(left="q", right="k"),)),
-    path=LastBlock(),
     residual="keep",
     ffn="keep",
     positions="bicubic_antialias",
@@ -23,21 +24,12 @@ CLIP = Recipe(
         repository="mlfoundations/open_clip",
         commit="release 3.3.0",
     ),
-    published=tuple(
-        Published(
-            benchmark=name,
-            metric="mIoU",
-            value=value,
-            setting="ViT-B/16, ClearCLIP's protocol",
-            grade="read",
-            where=_TABLE,
-        )
-        for name, value in (
-            ("VOC20", 41.8),
-            ("PASCAL Context-59", 9.2),
-            ("COCO-Stuff", 4.4),
-            ("Cityscapes", 5.5),
-            ("ADE20K", 2.1),
-        )
+    published=mious(
+        (None, None, None, 41.8, 9.2, 4.4, 5.5, 2.1), setting="ViT-B-16, ClearCLIP's protocol", where=_TABLE
+    )
+    + mious(
+        (None, None, None, 15.8, 4.5, 2.4, 2.9, 1.2), setting="ViT-L-14, ClearCLIP's protocol", where=_TABLE
     ),
 )
+
+RECIPES = (CLIP,)

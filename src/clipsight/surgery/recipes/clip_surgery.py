@@ -9,7 +9,9 @@ paper, feature surgery, is `clipsight.scoring.feature_surgery`. A block depth of
 code for every ViT; `with_depth` gives others.
 """
 
-from clipsight.surgery.recipe import Accumulate, Branch, Kernel, Published, Recipe, Source
+from clipsight.surgery.branches import Branch, Kernel
+from clipsight.surgery.paper import Source, mious
+from clipsight.surgery.recipe import Accumulate, Recipe
 
 _TABLE = "result image of xmed-lab/CLIP_Surgery at d4696d4"
 
@@ -28,16 +30,11 @@ CLIP_SURGERY = Recipe(
         repository="xmed-lab/CLIP_Surgery",
         commit="d4696d47f49cfe70f49140afe5eb94f94c5f59bc",
     ),
-    published=tuple(
-        Published(
-            benchmark=name,
-            metric="mIoU",
-            value=value,
-            setting="ViT-B/16, segmentation without feature surgery; input size and background rule unreleased",
-            grade="read",
-            where=_TABLE,
-        )
-        for name, value in (("PASCAL Context", 29.3), ("COCO-Stuff", 21.9), ("Cityscapes", 31.4))
+    published=mious(
+        (29.3, 21.9, 31.4),
+        benchmarks=("PASCAL Context", "COCO-Stuff", "Cityscapes"),
+        setting="ViT-B-16, segmentation without feature surgery; input size and background rule unreleased",
+        where=_TABLE,
     ),
     differences=(
         "The position table is stretched from the original each time; the released code overwrites it, so "
@@ -46,3 +43,5 @@ CLIP_SURGERY = Recipe(
         "The last block's original path is computed for the class token alone, the only row that is read; an identity.",
     ),
 )
+
+RECIPES = (CLIP_SURGERY,)

@@ -1,0 +1,35 @@
+"""Maps made better by the picture or by the patches' own likeness: pure functions, no model in sight."""
+
+from clipsight.refine.box import smooth_box
+from clipsight.refine.cluster_vote import (
+    ClusterRule,
+    auto_radius,
+    cluster_patches,
+    cluster_setting,
+    cluster_vote,
+    denoise_correlation,
+    region_map,
+    vote,
+)
+from clipsight.refine.feedback import feedback_map, patch_labels, semantic_map
+from clipsight.refine.pamr import pamr
+from clipsight.refine.propagation import Coupling, propagate, text_coupling
+
+__all__ = [
+    "ClusterRule",
+    "Coupling",
+    "auto_radius",
+    "cluster_patches",
+    "cluster_setting",
+    "cluster_vote",
+    "denoise_correlation",
+    "feedback_map",
+    "pamr",
+    "patch_labels",
+    "propagate",
+    "region_map",
+    "semantic_map",
+    "smooth_box",
+    "text_coupling",
+    "vote",
+]
