@@ -20,7 +20,7 @@ from clipsight.language.cache import TextCache
 from clipsight.language.encode import encode_empty, encode_ids, encode_texts
 from clipsight.language.prompts import resolve_templates
 from clipsight.language.tokens import check_texts, dropped_tails
-from clipsight.own_scores import own_scores
+from clipsight.own_scores import fed_features, own_scores
 from clipsight.scoring import ContrastKind, contrast_maps
 from clipsight.surgery import Accumulate, Features, Pass, Recipe, fit, get_recipe, recipe_ids, with_depth
 from clipsight.towers.card import Card, vision_family
@@ -96,7 +96,7 @@ class Engine:
         )
         with self._lock:
             known = recipe in self._fit_notes
-            self._fit_notes[recipe] = notes
+            self._fit_notes.setdefault(recipe, notes)
         for note in () if known else notes:
             warnings.warn(note, ClipsightWarning, stacklevel=3)
         return recipe
@@ -124,11 +124,13 @@ class Engine:
         with graph_if(x):
             return Pass(self.vision, x, recipe)
 
-    def features(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> Features:
-        """Patch and pooled features; with a graph only if `x` asks for gradients."""
+    def features(
+        self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, texts: Float[Tensor, "T E"] | None = None
+    ) -> Features:
+        """Patch and pooled features, with texts after a second pass if the recipe has one; see `start` for graphs."""
         started = self.start(x, replace(recipe, maps=()))
         with graph_if(x):
-            return started.features()
+            return started.features() if texts is None else fed_features(started, x, texts)
 
     def maps(
         self,

@@ -142,9 +142,20 @@ class Lens:
         """
         return self._engine.encode_text(texts, templates)
 
-    def features(self, x: Float[Tensor, "B 3 H W"], recipe: str | Recipe = "clip_surgery") -> Features:
-        """Patch features as `patch_features`, and the pooled feature of the same pass."""
-        return self._engine.features(x, self._engine.recipe(recipe))
+    def features(
+        self,
+        x: Float[Tensor, "B 3 H W"],
+        recipe: str | Recipe = "clip_surgery",
+        texts: Float[Tensor, "T E"] | None = None,
+    ) -> Features:
+        """Patch features as `patch_features`, and the pooled feature of the same pass.
+
+        Args:
+            x: normalised pixels.
+            recipe: id or `Recipe`.
+            texts: text features for methods with a second pass by their own labels (`resclip.*`); others do without.
+        """
+        return self._engine.features(x, self._engine.recipe(recipe), texts)
 
     def patch_features(
         self, x: Float[Tensor, "B 3 H W"], recipe: str | Recipe = "clip_surgery"

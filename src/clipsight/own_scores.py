@@ -54,22 +54,28 @@ def own_scores(
         logit_scale: the model's own factor on cosines.
         kind, contrast_texts: as for `contrast_maps`.
     """
-    features = run.features()
     rivals = contrast_texts if kind == "names" and contrast_texts is not None else texts[:0]
     union = torch.cat([texts, rivals.reshape(-1, texts.shape[-1]).to(texts)])
-    maps: Tensor | None = None
+    features = fed_features(run, images, union)
+    if not run.recipe.has_own_scores:
+        maps = contrast_maps(
+            features.patches, features.pooled, texts, kind=kind, contrast_texts=contrast_texts
+        )
+        return maps, features
+    scores = similarity_maps(features.patches, union)
+    for step in run.recipe.scoring:
+        if not isinstance(step, Feedback):
+            scores = _stepped(step, scores, run, images, features, union, len(texts), logit_scale)
+    return scores[:, : len(texts)], features
+
+
+def fed_features(run: Pass, images: Float[Tensor, "B 3 H W"], texts: Float[Tensor, "T E"]) -> Features:
+    """Features of the pass's recipe, after a second pass by the labels of `texts` if it has feedback."""
+    features = run.features()
     for step in run.recipe.scoring:
         if isinstance(step, Feedback):
-            features = _fed_back(run, images, features, union, step)
-        else:
-            scores = similarity_maps(features.patches, union) if maps is None else maps
-            maps = _stepped(step, scores, run, images, features, union, len(texts), logit_scale)
-    if maps is None:
-        return (
-            contrast_maps(features.patches, features.pooled, texts, kind=kind, contrast_texts=contrast_texts),
-            features,
-        )
-    return maps[:, : len(texts)], features
+            features = _fed_back(run, images, features, texts, step)
+    return features
 
 
 def _fed_back(

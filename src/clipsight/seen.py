@@ -51,7 +51,7 @@ class Seen:
         self._kept: dict[Recipe, Features] = {}
         self._passes: dict[Recipe, Pass] = {}
         self._pooled: Tensor | None = None
-        self._lock = Lock()
+        self._lock, self._own_lock = Lock(), Lock()
 
     @cached_property
     def pixels(self) -> Float[Tensor, "1 3 H W"]:
@@ -105,14 +105,15 @@ class Seen:
         said = engine.encode_text(asked, prompts or None)
         others = engine.contrast_features(against.kind, against.names, prompts)
         if recipe.needs_texts:
-            scored, features = own_scores(
-                self._pass(recipe),
-                self.pixels,
-                said,
-                logit_scale=engine.logit_scale,
-                kind=against.kind,
-                contrast_texts=others,
-            )
+            with self._own_lock:  # a pass keeps what it makes on the way
+                scored, features = own_scores(
+                    self._pass(recipe),
+                    self.pixels,
+                    said,
+                    logit_scale=engine.logit_scale,
+                    kind=against.kind,
+                    contrast_texts=others,
+                )
         else:
             features = self.features(recipe)
             scored = contrast_maps(

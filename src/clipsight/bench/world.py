@@ -22,8 +22,9 @@ from torch.profiler import ProfilerActivity, profile
 from clipsight.bench.emoji import BACKGROUND, Part, judge_maps, noun_features, ready
 from clipsight.errors import ClipsightWarning
 from clipsight.lens import Lens
+from clipsight.scoring import feature_surgery, similarity_maps
 from clipsight.scoring.choice import Contrast
-from clipsight.surgery import Recipe
+from clipsight.surgery import Recipe, get_recipe
 from clipsight.world import check_request, make_scenes
 
 SEEDS = (101, 102, 103)
@@ -178,8 +179,7 @@ def measure(
     areas, hits = [], []
     confusion = np.zeros((len(texts), len(texts)), np.int64)
     for part in parts:
-        raw = lens.maps(part.pixels, texts, recipe, None)
-        maps = raw if contrast in (None, "none") else lens.maps(part.pixels, texts, recipe, contrast)
+        raw, maps = _raw_and_contrasted(lens, recipe, part.pixels, texts, contrast)
         for kept, figures in zip((areas, hits), judge_maps(maps, part), strict=True):
             kept.append(figures)
         confusion += naming_confusion(raw, part)
@@ -197,6 +197,17 @@ def measure(
         seconds_per_image=statistics.median([_seconds(look, pixels) for pixels in one_by_one]),
         peak_mb=peak_bytes(lambda: look(one_by_one[0])) / 1e6,
     )
+
+
+def _raw_and_contrasted(
+    lens: Lens, recipe: str | Recipe, pixels: Tensor, texts: Tensor, contrast: Contrast
+) -> tuple[Float[Tensor, "B T h w"], Float[Tensor, "B T h w"]]:
+    """Both kinds of maps, from one encoding where the method's scores are cosines of features."""
+    if contrast in ("labels", "none", None) and not get_recipe(recipe).has_own_scores:
+        features = lens.features(pixels, recipe, texts)
+        raw = similarity_maps(features.patches, texts)
+        return raw, raw if contrast != "labels" else feature_surgery(features.patches, features.pooled, texts)
+    return lens.maps(pixels, texts, recipe, None), lens.maps(pixels, texts, recipe, contrast)
 
 
 def naming_confusion(maps: Float[Tensor, "B T h w"], part: Part) -> Int[np.ndarray, "T T"]:

@@ -330,6 +330,12 @@ class Kernel:
         ]
         named = {side for side in sides if isinstance(side, str)}
         named |= {getattr(side, name) for side in sides for name in ("of", "onto") if hasattr(side, name)}
+        named |= {
+            side
+            for one in self.branches
+            if isinstance(one, Averaged)
+            for side in (one.earlier.left, one.earlier.right)
+        }
         return frozenset(named | {"v"})
 
     def output(self, heads: Heads) -> Float[Tensor, "B K rows d"]:

@@ -17,7 +17,7 @@ from clipsight.surgery.paper import Published, Source
 from clipsight.surgery.rules import broken
 from clipsight.surgery.running import Record, TokenMap
 from clipsight.surgery.running import Source as TokenSource
-from clipsight.surgery.setting import ScoreStep, Setting
+from clipsight.surgery.setting import Feedback, ScoreStep, Setting
 from clipsight.surgery.sources import Entered
 from clipsight.towers.positions import POSITION_RULES
 from clipsight.towers.view import PositionRule
@@ -232,8 +232,13 @@ class Recipe:
 
     @property
     def needs_texts(self) -> bool:
-        """True when the method's own scores need the texts; its patch features do not."""
+        """True when the method goes on with the texts: a second pass by its own labels, or scores of its own."""
         return bool(self.scoring)
+
+    @property
+    def has_own_scores(self) -> bool:
+        """True when the method ends in scores of its own, which are no cosines of features."""
+        return any(not isinstance(step, Feedback) for step in self.scoring)
 
     @property
     def is_plain(self) -> bool:

@@ -27,7 +27,7 @@ def freecp(host: Recipe, name: str, b16: tuple[float | None, ...], variant_of: s
         id=name,
         summary=f"{host.id}'s maps refined by earlier attention, names that do not survive it taken out.",
         maps=(AFFINITY,),
-        scoring=(Purify(redundancy=0.1),),
+        scoring=(Purify(redundancy=0.05, ambiguity=0.7),),
         variant_of=variant_of,
         source=Source(
             title="Training-Free Class Purification for Open-Vocabulary Semantic Segmentation",
