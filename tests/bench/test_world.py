@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 import clipsight
+from clipsight.bench import world
 from clipsight.bench.emoji import BACKGROUND, Part, judge_maps, map_quality, pixel_auroc, ready
 from clipsight.bench.world import FIGURES, compare, mean_iou, naming_confusion, peak_bytes
 from clipsight.errors import ClipsightWarning
@@ -31,6 +32,19 @@ class Told(Lens):
 
     def maps(self, x, t, method="clip_surgery", contrast=None):
         return self.answer(x, method)
+
+
+@pytest.fixture(autouse=True)
+def _told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps of a test's choosing, where the bench makes both kinds from one encoding."""
+    plain = world._raw_and_contrasted
+
+    def both(lens, recipe, pixels, *rest):
+        if isinstance(lens, Told):
+            return (lens.answer(pixels, recipe),) * 2
+        return plain(lens, recipe, pixels, *rest)
+
+    monkeypatch.setattr(world, "_raw_and_contrasted", both)
 
 
 @pytest.fixture(scope="module")
@@ -255,3 +269,13 @@ def test_judging_a_batch_is_judging_each(lens: Lens):
     each = [judge_maps(maps[i : i + 1], next(ready(lens, [scene]))) for i, scene in enumerate(scenes)]
     np.testing.assert_allclose(areas, np.concatenate([one[0] for one in each]), atol=1e-6)
     assert (hits == np.concatenate([one[1] for one in each])).all()
+
+
+@pytest.mark.parametrize("recipe", ["clip", "naclip", "freecp"])
+@pytest.mark.parametrize("contrast", ["labels", "none", "empty"])
+def test_both_kinds_of_maps_are_those_of_the_lens(lens: Lens, recipe, contrast):
+    (part,) = ready(lens, list(make_scenes(2, 5, "heldout")))
+    texts = lens.encode_text(nouns()[:12], lens.card.templates)
+    raw, contrasted = world._raw_and_contrasted(lens, recipe, part.pixels, texts, contrast)
+    torch.testing.assert_close(raw, lens.maps(part.pixels, texts, recipe, None), atol=1e-5, rtol=0)
+    torch.testing.assert_close(contrasted, lens.maps(part.pixels, texts, recipe, contrast), atol=1e-5, rtol=0)
