@@ -31,34 +31,34 @@ def methods(*, variants: bool = False, json: bool = False) -> int:
 
 def _describe(recipe: "Recipe") -> None:
     from rich.markup import escape
-    from rich.padding import Padding
-    from rich.table import Table
 
     console = terminal()
     console.print(f"[bold]{escape(recipe.id)}[/bold]  {escape(recipe.summary)}")
-    if recipe.variant_of:
-        console.print()
-        return
-    lines = [_where(recipe)]
+    for line in () if recipe.variant_of else (_where(recipe), *_origin(recipe), *_published(recipe)):
+        console.print(f"  {escape(line)}")
+    console.print()
+
+
+def _origin(recipe: "Recipe") -> list[str]:
+    """Paper and code, and what is different here."""
+    lines = [f"different here: {difference}" for difference in recipe.differences]
     if source := recipe.source:
         commit = source.commit[:12] if len(source.commit) == 40 else source.commit
-        lines.append(
-            f"source: {source.title}. {source.venue}, arXiv {source.arxiv}. {source.repository} at {commit}"
-        )
-    lines += [f"different here: {difference}" for difference in recipe.differences]
-    for line in lines:
-        console.print(f"  {escape(line)}")
-    if recipe.published:
-        table = Table("published", "", "setting", "grade", box=None, padding=(0, 2, 0, 0))
-        for number in recipe.published:
-            table.add_row(
-                escape(number.benchmark),
-                f"{number.metric} {number.value:g}",
-                escape(number.setting),
-                number.grade,
-            )
-        console.print(Padding(table, (0, 0, 0, 2)))
-    console.print()
+        paper = f"{source.venue}, arXiv {source.arxiv}" if source.arxiv else source.venue
+        lines.insert(0, f"source: {source.title}. {paper}. {source.repository} at {commit}")
+    return lines
+
+
+def _published(recipe: "Recipe") -> list[str]:
+    """One line for each table that numbers were taken from."""
+    tables: dict[tuple[str, str, str, str], list[str]] = {}
+    for number in recipe.published:
+        key = number.setting, number.metric, number.grade, number.where
+        tables.setdefault(key, []).append(f"{number.benchmark} {number.value:g}")
+    return [
+        f"published {metric}, {setting}: {', '.join(values)} (grade: {grade}; {where})"
+        for (setting, metric, grade, where), values in tables.items()
+    ]
 
 
 def _where(recipe: "Recipe") -> str:
