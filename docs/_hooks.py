@@ -1,12 +1,21 @@
 """Pages that state figures and options take them from where they are kept, so that they cannot go stale.
 
-`<!-- figures: PATH KEY -->` becomes tables of a JSON file (KEY, a name inside it, may be left out), and
-`<!-- help: VERB -->` the help page of a command. A file that is not there yet gives a plain sentence, not a number.
+| in the page | becomes |
+|---|---|
+| `<!-- figures: PATH KEY -->` | tables of a JSON file; KEY, a name inside it, may be left out |
+| `<!-- help: VERB -->` | the help page of a command |
+| `<!-- bench: PATH -->` | the table of what `clipsight bench world --json` printed into PATH |
+| `<!-- published: TOWER PATH -->` | mIoU published with that tower, our figures of PATH in the last columns |
+| `<!-- methods: table -->`, `<!-- methods: list -->` | every method in a line, or with paper and differences |
+| `<!-- variants: options -->`, `<!-- variants: settings -->` | options of the authors, their settings for data sets |
+
+A file that is not there yet gives a plain sentence, not a number.
 """
 
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +25,10 @@ ROOT = Path(__file__).parents[1]
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by MkDocs with each page's text."""
     markdown = re.sub(r"<!-- figures: (\S+)(?: (\S+))? -->", lambda m: figures(m[1], m[2]), markdown)
+    markdown = re.sub(r"<!-- bench: (\S+) -->", lambda m: bench(m[1]), markdown)
+    markdown = re.sub(r"<!-- published: (\S+) (\S+) -->", lambda m: published(m[1], m[2]), markdown)
+    markdown = re.sub(r"<!-- methods: (table|list) -->", lambda m: METHODS[m[1]](), markdown)
+    markdown = re.sub(r"<!-- variants: (\w+) -->", lambda m: variants(m[1]), markdown)
     return re.sub(r"<!-- help: (\w+) -->", lambda m: help_page(m[1]), markdown)
 
 
@@ -40,6 +53,161 @@ def help_page(verb: str) -> str:
         result_action="return_value",
     )
     return f"```text\n{text.getvalue().rstrip()}\n```"
+
+
+BENCH = {
+    "AUROC": ("auroc", 1.0, 3),
+    "pointing": ("pointing", 1.0, 3),
+    "mIoU": ("miou", 1.0, 3),
+    "ms": ("seconds_per_image", 1000.0, 0),
+    "MB": ("peak_mb", 1.0, 1),
+}
+"""Column of the table: figure, factor to its unit, decimals."""
+
+
+def bench(path: str) -> str:
+    """A row for each recipe: mean over the seeds, lowest and highest seed in brackets, best AUROC first."""
+    rows = _rows(path)
+    if not rows:
+        return f"*No figures are recorded in `{path}` yet.*"
+    rows = sorted(rows, key=lambda row: -(row["auroc"] or 0))
+    table = [[f"`{row['recipe']}`", *(_spread(row, *how) for how in BENCH.values())] for row in rows]
+    counts = {len(row["seeds"]) for row in rows}
+    notes = {row["note"] for row in rows if row.get("note")}
+    said = (
+        ["\n".join(["Said by the program on this run:", "", *(f"* {note}" for note in sorted(notes))])]
+        if notes
+        else []
+    )
+    return "\n\n".join([*_titled("", ["recipe", *BENCH], table), f"{_counts(counts)} seeds.", *said])
+
+
+def _spread(row: dict[str, Any], name: str, factor: float, decimals: int) -> str:
+    if row[name] is None:
+        return "failed" if row.get("error") else "–"
+    mean, *each = (factor * value for value in (row[name], *(one[name] for one in row["by_seed"])))
+    if name == "peak_mb":
+        return f"{mean:.{decimals}f}"
+    return f"{mean:.{decimals}f} ({min(each):.{decimals}f}–{max(each):.{decimals}f})"
+
+
+def _counts(counts: set[int]) -> str:
+    return " or ".join(map(str, sorted(counts)))
+
+
+def _rows(path: str) -> list[dict[str, Any]]:
+    file = ROOT / path
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+
+
+PROTOCOLS = (
+    ("ClearCLIP's protocol", ("ClearCLIP's protocol", "plain names")),
+    (
+        "Protocols of their own: a row compares with itself alone",
+        ("own protocol", "unreleased", "language model", "whole method"),
+    ),
+    ("SCLIP's protocol (names with synonyms, sliding windows)", ("",)),
+)
+"""Headline, and what a setting says that belongs under it; the first that fits."""
+
+
+def published(tower: str, path: str) -> str:
+    """Published mIoU by protocol; our AUROC and mIoU on the emoji world, where there are any, in the last columns."""
+    from clipsight.surgery import get_recipe, recipe_ids
+    from clipsight.surgery.paper import EIGHT
+
+    ours = {row["recipe"]: row for row in _rows(path)}
+    groups: dict[str, dict[tuple[str, ...], dict[str, float]]] = {title: {} for title, _ in PROTOCOLS}
+    for name in recipe_ids():
+        for one in get_recipe(name).published:
+            if one.metric == "mIoU" and re.match(rf"{re.escape(tower)}(,| on |$)", one.setting):
+                title = next(
+                    title for title, words in PROTOCOLS if any(word in one.setting for word in words)
+                )
+                line = (name, one.setting.removeprefix(tower).lstrip(", "), one.grade, one.where)
+                groups[title].setdefault(line, {})[one.benchmark] = one.value
+    parts = []
+    for title, lines in groups.items():
+        if lines:
+            extra = {at for values in lines.values() for at in values} - set(EIGHT)
+            columns = [
+                at for at in (*EIGHT, *sorted(extra)) if any(at in values for values in lines.values())
+            ]
+            table = [
+                [
+                    f"`{name}`",
+                    *(f"{values[at]:g}" if at in values else "" for at in columns),
+                    setting or "–",
+                    grade,
+                    where,
+                ]
+                + [_ours(ours.get(name), figure) for figure in ("auroc", "miou")]
+                for (name, setting, grade, where), values in lines.items()
+            ]
+            parts += _titled(
+                title, ["recipe", *columns, "setting", "grade", "where", "AUROC here", "mIoU here"], table
+            )
+    return "\n\n".join(parts) or f"*Nothing is recorded for {tower}.*"
+
+
+def _ours(row: dict[str, Any] | None, figure: str) -> str:
+    return "" if row is None or row[figure] is None else f"{row[figure]:.2f}"
+
+
+def methods_table() -> str:
+    """Every method in a line: id, idea, where it works, what of that block stays."""
+    from clipsight.surgery import Accumulate, ClassToken, EveryBlock, get_recipe, recipe_ids
+
+    rows = []
+    for recipe in map(get_recipe, recipe_ids()):
+        where, path = "the last block", recipe.path
+        if isinstance(path, Accumulate):
+            where = "all blocks, summed" if path.blocks is None else f"the last {path.blocks} blocks, summed"
+        elif isinstance(path, EveryBlock):
+            where = "every block"
+        where += ", with what others left" if replace(recipe, maps=()).records or recipe.edit else ""
+        kept = {"keep": "residual", "drop": "nothing"}
+        share = recipe.residual
+        rest = f"{share.share:g} of the class token" if isinstance(share, ClassToken) else kept[share]
+        rest += " and network" if recipe.ffn == "keep" else ""
+        rows.append([f"`{recipe.id}`", recipe.summary, where, rest])
+    return "\n".join(_titled("", ["id", "idea", "works in", "what stays of the block"], rows))
+
+
+def methods_list() -> str:
+    """Every method: id, idea, paper, and what is different here."""
+    from clipsight.surgery import get_recipe, recipe_ids
+
+    lines = []
+    for name in recipe_ids():
+        recipe = get_recipe(name)
+        lines.append(f"### `{name}`\n\n{recipe.summary}")
+        if paper := recipe.source:
+            arxiv = f" [arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})." if paper.arxiv else ""
+            code = f" Code: {paper.repository} at {paper.commit[:7] if len(paper.commit) == 40 else paper.commit}."
+            lines.append(f"*{paper.title}.* {paper.venue}.{arxiv}{code}")
+        if recipe.differences:
+            lines.append("\n".join(["Different here:", "", *(f"* {one}" for one in recipe.differences)]))
+    return "\n\n".join(lines)
+
+
+METHODS = {"table": methods_table, "list": methods_list}
+
+
+def variants(kind: str) -> str:
+    """Options of the authors as ids of their own (`options`), or their settings for data sets (`settings`)."""
+    from clipsight.surgery import get_recipe, recipe_ids
+
+    found = [one for one in map(get_recipe, recipe_ids(variants=True)) if one.variant_of]
+    if kind == "options":
+        table = [[f"`{one.id}`", one.summary] for one in found if one.setting is None]
+        return "\n".join(_titled("", ["id", "what it is"], table))
+    by_method: dict[str, list[str]] = {}
+    for one in found:
+        if one.setting is not None:
+            by_method.setdefault(one.variant_of, []).append(f"`{one.id.removeprefix(one.variant_of)}`")
+    table = [[f"`{name}`", " ".join(ends)] for name, ends in by_method.items()]
+    return "\n".join(_titled("", ["method", "settings"], table))
 
 
 def _tables(data: Any, title: str = "") -> list[str]:
