@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 from typing import Any
 
@@ -21,7 +22,10 @@ from clipsight.language.encode import encode_empty, encode_ids, encode_texts
 from clipsight.language.prompts import resolve_templates
 from clipsight.language.tokens import check_texts, dropped_tails
 from clipsight.own_scores import fed_features, own_scores
-from clipsight.scoring import ContrastKind, contrast_maps
+from clipsight.results import Provenance
+from clipsight.scoring import ContrastKind, contrast_maps, pooled_similarity
+from clipsight.scoring.choice import bare
+from clipsight.scoring.presence import MIN_NAMES, presence
 from clipsight.surgery import Accumulate, Features, Pass, Recipe, fit, get_recipe, recipe_ids, with_depth
 from clipsight.towers.card import Card, vision_family
 from clipsight.towers.fingerprint import fingerprint
@@ -29,6 +33,7 @@ from clipsight.towers.loading import Loaded
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.towers.open_clip_vit import OpenClipVision
 from clipsight.towers.preprocess import Fit, Resolution, fit_size, to_pixels
+from clipsight.towers.view import VisionView
 
 Templates = str | Sequence[str] | None
 
@@ -91,12 +96,12 @@ class Engine:
         Fitting: the depth of accumulating methods that the model's card states, block numbers for the tower's depth. A
         setting that nobody tested is warned of once for each model, and `fit_notes` has the sentence.
         """
-        recipe, notes = (
-            self._fitted(get_recipe(method)) if isinstance(method, str) else (get_recipe(method), ())
-        )
+        if not isinstance(method, str):
+            return get_recipe(method)
+        recipe, notes = self._fitted(get_recipe(method))
         with self._lock:
             known = recipe in self._fit_notes
-            self._fit_notes.setdefault(recipe, notes)
+            self._fit_notes[recipe] = notes
         for note in () if known else notes:
             warnings.warn(note, ClipsightWarning, stacklevel=3)
         return recipe
@@ -114,15 +119,24 @@ class Engine:
         fitted = fit(recipe, self.vision)
         return fitted.recipe, fitted.notes
 
-    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> Pass:
-        """A pass of the image tower; with a graph only if `x` asks for gradients."""
+    def require_patches(self, recipe: Recipe) -> VisionView:
+        """The image tower's view.
+
+        Raises:
+            Unsupported: the tower's patches cannot be read; the message says why.
+        """
         if self.vision is None:
             raise Unsupported(
                 f"{recipe.id} was asked of {self.loaded.name}, but {self.off} "
                 "lens.classify and lens.encode_image still work."
             )
+        return self.vision
+
+    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> Pass:
+        """A pass of the image tower; with a graph only if `x` asks for gradients."""
+        view = self.require_patches(recipe)
         with graph_if(x):
-            return Pass(self.vision, x, recipe)
+            return Pass(view, x, recipe)
 
     def features(
         self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, texts: Float[Tensor, "T E"] | None = None
@@ -191,6 +205,42 @@ class Engine:
             return self._text_cache().get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
         return self.encode_text(names, prompts or None) if names else None
 
+    def presence(
+        self,
+        pooled: Float[Tensor, "1 E"],
+        asked: Sequence[str],
+        said: Float[Tensor, "T E"],
+        prompts: tuple[str, ...],
+        vocabulary: Sequence[str] | None = None,
+    ) -> tuple[Float[Tensor, " T"], str]:
+        """How far each text stands out among a vocabulary (the card's unless given), and why where it is NaN."""
+        names = self.card.contrast_vocabulary if vocabulary is None else vocabulary
+        unmeasured = torch.full((len(asked),), torch.nan)
+        if not names:
+            return (
+                unmeasured,
+                "the model has no contrast vocabulary; give distractors as contrast=[names] to measure presence",
+            )
+        if len(names) < MIN_NAMES:
+            return unmeasured, f"{len(names)} names are too few to compare with; give at least {MIN_NAMES}"
+        others = self.encode_text(names, prompts or None)
+        same = torch.tensor([[bare(text) == bare(name) for name in names] for text in asked])
+        scores = presence(
+            pooled_similarity(pooled, said), pooled_similarity(pooled, others), self.logit_scale, same
+        )[0].cpu()
+        lost = f"fewer than {MIN_NAMES} names differ from the text, or its score is not finite"
+        return scores, lost if scores.isnan().any() else ""
+
+    def provenance(self, **made: Any) -> Provenance:
+        """How a result was made: the model as it is now, the versions, and what the caller adds."""
+        return Provenance(
+            model=self.loaded.name,
+            pretrained=self.loaded.pretrained,
+            fingerprint=self.fingerprint,
+            versions=_versions(),
+            **made,
+        )
+
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
         """A sentence for each text whose end the model cannot see."""
         context, tokenizer = self.text_view.context, self.loaded.tokenizer
@@ -240,3 +290,13 @@ def graph_if(*inputs: Tensor) -> Iterator[None]:
     """Autograd on only if an input asks for gradients: answers about a frozen model need no graph."""
     with torch.set_grad_enabled(torch.is_grad_enabled() and any(one.requires_grad for one in inputs)):
         yield
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name, package in (("clipsight", "clipsight"), ("torch", "torch"), ("open_clip", "open_clip_torch")):
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found

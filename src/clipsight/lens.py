@@ -238,7 +238,8 @@ class Lens:
             resolution: as in `preprocess`.
             templates: "auto" takes the card's templates, or the texts as given if it has none; else as in
                 `encode_text`.
-            batch: most pictures in one pass; halved when an accelerator runs out of memory.
+            batch: most pictures in one pass; halved when an accelerator runs out of memory. Methods that go on with
+                the texts (`resclip.*`, `freecp`, …) take one picture after another.
 
         Returns:
             `Explanation`: raw signed maps, cosines, presence, trust lines, provenance.
@@ -256,10 +257,11 @@ class Lens:
         choose_contrast(
             contrast, len(check_texts(texts)), texts, self.card.contrast_vocabulary
         )  # refuses before the work
-        seen = [self.see(one, resolution) for one in image]
         recipe = self._engine.recipe(method)
-        if not recipe.needs_texts:
-            self._encode_together(seen, recipe, batch)
+        if recipe.needs_texts:  # its passes are large, and each picture's goes on by itself
+            return [self.see(one, resolution).explain(texts, method, contrast, templates) for one in image]
+        seen = [self.see(one, resolution) for one in image]
+        self._encode_together(seen, recipe, batch)
         return [one.explain(texts, method, contrast, templates) for one in seen]
 
     def classify(

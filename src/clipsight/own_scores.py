@@ -30,7 +30,6 @@ from clipsight.surgery.setting import (
     Purify,
     ScoreStep,
 )
-from clipsight.towers.view import VisionView
 
 
 def own_scores(
@@ -103,10 +102,12 @@ def _stepped(
     union: Float[Tensor, "T E"],
     asked: int,
     logit_scale: float,
-) -> Float[Tensor, "B T h w"]:
+) -> Float[Tensor, "B _ h w"]:
     match step:
         case KeySmoothing():
-            keys = rearrange(run.keys(), "B K N d -> B N (K d)")
+            keys = run.keys()
+            projected = step.mode == "compat"
+            keys = run.view.blocks[-1].merge(keys) if projected else rearrange(keys, "B K N d -> B N (K d)")
             return key_smoothing(scores, keys, threshold=step.threshold, mode=step.mode)
         case PromptDenoising():
             return prompt_denoising(scores, threshold=step.threshold)
@@ -141,13 +142,13 @@ def _purified(
         redundancy=step.redundancy,
         ambiguity=step.ambiguity,
         scale=logit_scale,
-        winner=partial(_winner_of_crop, run.view, images, union),
+        winner=partial(_winner_of_crop, run, images, union),
     )
 
 
 @torch.no_grad()
 def _winner_of_crop(
-    view: VisionView,
+    run: Pass,
     images: Float[Tensor, "B 3 H W"],
     union: Float[Tensor, "T E"],
     index: int,
@@ -155,16 +156,17 @@ def _winner_of_crop(
     group: Sequence[int],
 ) -> int:
     """Which text of the group fits the box of patches best when the tower looks at that alone, at half its own size."""
+    view = run.view
     top, left, bottom, right = (side * view.patch[i % 2] for i, side in enumerate(box))
     size = [max(round(side / 2 / p), 1) * p for side, p in zip(view.native_size, view.patch, strict=True)]
     crop = images[index : index + 1, :, top:bottom, left:right]
     crop = F.interpolate(crop, size, mode="bilinear", align_corners=False)
-    return group[int(pooled_similarity(view.encode(crop), union[list(group)]).argmax())]
+    return group[int(pooled_similarity(view.encode(crop, run.recipe.positions), union[list(group)]).argmax())]
 
 
 def _level_scores(
     step: LevelScores, run: Pass, features: Features, union: Float[Tensor, "T E"], asked: int
-) -> Float[Tensor, "B T h w"]:
+) -> Float[Tensor, "B F h w"]:
     """CLIPer's scores of the asked texts; distractors are its background."""
     assert features.levels is not None  # the recipe reads every block out
     (fused,) = run.recipe.maps

@@ -3,9 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +15,10 @@ from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import check_texts
 from clipsight.own_scores import own_scores
 from clipsight.pictures import PictureSource, picture_name, read_picture
-from clipsight.results import Classification, Explanation, Provenance
+from clipsight.results import Classification, Explanation
 from clipsight.scoring import contrast_maps, pooled_similarity
-from clipsight.scoring.choice import Contrast, bare, choose_contrast
-from clipsight.scoring.presence import MIN_NAMES, presence
+from clipsight.scoring.choice import Contrast, choose_contrast
+from clipsight.scoring.presence import MIN_NAMES
 from clipsight.scoring.trust import trust_line
 from clipsight.surgery import Features, Pass, Recipe
 from clipsight.towers.preprocess import Resolution
@@ -87,6 +85,9 @@ class Seen:
         with self._lock:
             if self._pooled is None:
                 done = next(iter(self._kept.values()), None)
+                begun = next(iter(self._passes.values()), None)
+                if done is None and begun is not None:
+                    done = begun.features()
                 self._pooled = self._engine.encode_image(self.pixels) if done is None else done.pooled
             return self._pooled
 
@@ -120,12 +121,15 @@ class Seen:
                 features.patches, features.pooled, said, kind=against.kind, contrast_texts=others
             )
         maps = scored[0].cpu()
+        made = against.kind
+        if recipe.has_own_scores and made != "names":
+            made = "none"  # its own scores are contrasted with nothing
         vocabulary = (
             against.names
             if len(against.names) >= MIN_NAMES
             else engine.card.contrast_vocabulary or against.names
         )
-        there, reason = self._presence(features.pooled, asked, said, vocabulary, prompts)
+        there, reason = engine.presence(features.pooled, asked, said, prompts, vocabulary)
         return Explanation(
             image=np.asarray(self.picture),
             texts=asked,
@@ -137,7 +141,7 @@ class Seen:
                 trust_line(
                     float(present),
                     names=len(vocabulary),
-                    contrast=against.kind,
+                    contrast=made,
                     contrasted=len(against.names),
                     texts=len(asked),
                     plain=recipe.is_plain,
@@ -147,11 +151,12 @@ class Seen:
                 for present, one in zip(there, maps, strict=True)
             ),
             source=self.source,
-            provenance=self._provenance(
+            provenance=engine.provenance(
+                size=self.size,
                 method=recipe.id,
                 settings=recipe.settings,
                 templates=prompts,
-                contrast=against.kind,
+                contrast=made,
                 contrast_texts=against.names,
                 grid=tuple(maps.shape[1:]),
                 notes=(*engine.fit_notes(recipe), *self._all_notes(asked, maps)),
@@ -170,7 +175,8 @@ class Seen:
             probabilities=(scale * cosines).softmax(-1).cpu(),
             similarity=cosines.cpu(),
             source=self.source,
-            provenance=self._provenance(
+            provenance=engine.provenance(
+                size=self.size,
                 method="classify",
                 settings={"logit_scale": scale},
                 templates=prompts,
@@ -181,33 +187,6 @@ class Seen:
             ),
         )
 
-    def _presence(
-        self,
-        pooled: Tensor,
-        asked: Sequence[str],
-        said: Tensor,
-        vocabulary: Sequence[str],
-        prompts: tuple[str, ...],
-    ) -> tuple[Float[Tensor, " T"], str]:
-        unmeasured = torch.full((len(asked),), torch.nan)
-        if not vocabulary:
-            return (
-                unmeasured,
-                "the model has no contrast vocabulary; give distractors as contrast=[names] to measure presence",
-            )
-        if len(vocabulary) < MIN_NAMES:
-            return (
-                unmeasured,
-                f"{len(vocabulary)} names are too few to compare with; give at least {MIN_NAMES}",
-            )
-        others = self._engine.encode_text(vocabulary, prompts or None)
-        same = torch.tensor([[bare(text) == bare(name) for name in vocabulary] for text in asked])
-        scores = presence(
-            pooled_similarity(pooled, said), pooled_similarity(pooled, others), self._engine.logit_scale, same
-        )[0].cpu()
-        lost = f"fewer than {MIN_NAMES} names differ from the text, or its score is not finite"
-        return scores, lost if scores.isnan().any() else ""
-
     def _all_notes(self, texts: Sequence[str], scores: Tensor) -> tuple[str, ...]:
         """Everything about this answer that its reader should know."""
         notes = [*self.notes, *self._engine.card.notes, *self._engine.cut_notes(texts)]
@@ -215,24 +194,3 @@ class Seen:
             warnings.warn(_NOT_FINITE, ClipsightWarning, stacklevel=4)
             notes.append(_NOT_FINITE)
         return tuple(notes)
-
-    def _provenance(self, **made: Any) -> Provenance:
-        loaded = self._engine.loaded
-        return Provenance(
-            model=loaded.name,
-            pretrained=loaded.pretrained,
-            fingerprint=self._engine.fingerprint,
-            size=self.size,
-            versions=_versions(),
-            **made,
-        )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name, package in (("clipsight", "clipsight"), ("torch", "torch"), ("open_clip", "open_clip_torch")):
-        try:
-            found[name] = version(package)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found

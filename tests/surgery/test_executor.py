@@ -1,9 +1,11 @@
 """The executor against the library, against slow formulas, and against itself in other shapes."""
 
 import dataclasses
+from functools import cache
 
 import pytest
 import torch
+from torch import Tensor
 
 from clipsight.errors import Unsupported
 from clipsight.scoring import feature_surgery
@@ -12,16 +14,19 @@ from clipsight.surgery import (
     Branch,
     Kernel,
     LastBlock,
+    Pass,
     Recipe,
     Repaired,
+    fit,
     get_recipe,
     recipe_ids,
     run,
     with_depth,
 )
 from clipsight.surgery.blocks import walk
+from clipsight.surgery.recipes.rf_clip import rf_clip_edit
 from clipsight.towers.open_clip_vit import OpenClipVision
-from surgery.reference import surgery as reference
+from surgery import reference
 from tiny import pixels, tiny_clip
 
 VV, QK = [("v", "v", 1.0)], [("q", "k", 1.0)]
@@ -61,7 +66,7 @@ def test_clip_surgery_equals_the_formulas(height, width, depth):
     visual = tiny_clip(ls_init_value=0.5 if depth == 3 else None).visual
     images = pixels(2, height, width)
     features = run(OpenClipVision(visual), images, with_depth(get_recipe("clip_surgery"), depth))
-    patches, pooled = reference(visual, images, depth=depth, branches=VV)
+    patches, pooled = reference.surgery(visual, images, depth=depth, branches=VV)
     assert features.patches.shape == (2, height // 16, width // 16, 32)
     close(features.patches.flatten(1, 2), patches)
     close(features.pooled, pooled)
@@ -86,7 +91,7 @@ def test_users_own_recipes_equal_the_formulas(branches, depth, residual, ffn):
     path = LastBlock() if depth == 1 else Accumulate(depth)
     recipe = own(branches, path=path, residual="keep" if residual else "drop", ffn="keep" if ffn else "skip")
     features = run(OpenClipVision(visual), pixels(2, 48, 80), recipe)
-    patches, pooled = reference(
+    patches, pooled = reference.surgery(
         visual, pixels(2, 48, 80), depth=depth, branches=branches, residual=residual, ffn=ffn
     )
     close(features.patches.flatten(1, 2), patches)
@@ -166,7 +171,7 @@ def test_gradients_equal_those_of_the_formulas():
     grads = []
     for patches in (
         lambda x: run(OpenClipVision(model.visual), x, "clip_surgery").patches.flatten(1, 2),
-        lambda x: reference(model.visual, x, depth=6, branches=VV)[0],
+        lambda x: reference.surgery(model.visual, x, depth=6, branches=VV)[0],
     ):
         images = pixels(1, 48, 32).requires_grad_()
         patches(images).tanh().sum().backward()
@@ -216,3 +221,89 @@ def test_position_rule_of_the_recipe_is_used():
     }
     assert torch.equal(run(view, images, "clip").patches, others["bicubic_antialias"])
     assert not torch.allclose(others["bilinear"], others["bicubic_antialias"], atol=1e-3)
+
+
+TOWERS = {
+    12: {"width": 48, "head_width": 8, "layers": 12, "ls_init_value": 0.5},
+    24: {"width": 32, "head_width": 8, "layers": 24},
+}
+NUMBERS = {
+    ("sc_clip", 12): {"pre": 9, "post": 4, "first": 4, "last": 10, "share": 0.3},
+    ("sc_clip", 24): {"pre": 17, "post": 7, "first": 9, "last": 20, "share": 0.1},
+    ("sfp", 12): {"pre": 9, "post": 4, "first": 4, "last": 10, "share": 0.3},
+    ("sfp", 24): {"pre": 9, "post": 4, "first": 4, "last": 10, "share": 0.3},
+}
+"""Block numbers from 1 and share of the class token; DIH-CLIP has SC-CLIP's, SFP its code's at every depth."""
+GRID = (6, 7)
+
+
+@cache
+def tower(depth: int) -> torch.nn.Module:
+    return tiny_clip(seed=depth, image_size=32, patch_size=8, **TOWERS[depth]).visual
+
+
+def fitted_to(name: str, depth: int, **changes):
+    """The recipe for the tower, positions stretched by the rule that the formulas have."""
+    recipe = fit(get_recipe(name), OpenClipVision(tower(depth))).recipe
+    return dataclasses.replace(recipe, positions="bilinear", **changes)
+
+
+def two_pictures() -> Tensor:
+    return pixels(2, 48, 56)
+
+
+def matches(ours: Tensor, expected: Tensor) -> None:
+    error = (ours.flatten(-3, -2) - expected).abs().max() / expected.abs().max()
+    assert error < 1e-5, f"{error:.2e} of the greatest value"
+
+
+def two_streams(kind: str):
+    def formula(visual, x, depth):
+        numbers = NUMBERS["sfp" if kind.startswith("sfp") else "sc_clip", depth]
+        return reference.two_streams(visual, x, GRID, kind, numbers)
+
+    return formula
+
+
+FORMULAS = {
+    "naclip": lambda visual, x, _: reference.naclip(visual, x, GRID),
+    "pearl": lambda visual, x, _: reference.pearl(visual, x),
+    "pearl.a03": lambda visual, x, _: reference.pearl(visual, x, alpha=0.3),
+    "pearl.svd": lambda visual, x, _: reference.pearl(visual, x, steps=None),
+    "gem": lambda visual, x, _: reference.gem(visual, x),
+    "gem.iter2": lambda visual, x, _: reference.gem(visual, x, rounds=2),
+    "gem.temp10": lambda visual, x, _: reference.gem(visual, x, temperature=10.0),
+    "cliper": lambda visual, x, _: reference.cliper(visual, x)[-1],
+    **{
+        f"resclip.{host}": lambda visual, x, _, host=host: reference.resclip(visual, x, GRID, host)
+        for host in ("naclip", "clearclip", "sclip")
+    },
+    "rf_clip": lambda visual, x, _: reference.rf_clip(visual, x, GRID, None, 5.0),
+    **{kind: two_streams(kind) for kind in ("sc_clip", "dih_clip", "sfp", "sfp.l2", "sfp.lof")},
+}
+
+
+@pytest.mark.parametrize("depth", TOWERS)
+@pytest.mark.parametrize("name", FORMULAS)
+@torch.no_grad()
+def test_the_recipe_is_the_formula(name, depth):
+    visual = tower(depth)
+    ours = run(OpenClipVision(visual), two_pictures(), fitted_to(name, depth)).patches
+    matches(ours, FORMULAS[name](visual, two_pictures(), depth))
+
+
+@pytest.mark.parametrize("depth", TOWERS)
+@torch.no_grad()
+def test_every_level_of_cliper_is_the_formula(depth):
+    levels = run(OpenClipVision(tower(depth)), two_pictures(), fitted_to("cliper.levels", depth)).levels
+    matches(levels, reference.cliper(tower(depth), two_pictures()))
+
+
+@pytest.mark.parametrize("sigma", [1.5, 1.9])
+@torch.no_grad()
+def test_rf_clip_with_sinks_of_ones_own_is_the_formula(sigma):
+    sinks = (3, 8, 30, 41)
+    recipe = fitted_to("rf_clip", 12, edit=rf_clip_edit(sinks, 48, sigma))
+    ours = Pass(OpenClipVision(tower(12)), two_pictures(), recipe)
+    assert ours.edited
+    matches(ours.features().patches, reference.rf_clip(tower(12), two_pictures(), GRID, sinks, sigma))

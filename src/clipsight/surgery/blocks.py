@@ -21,6 +21,8 @@ class Span:
             raise broken(
                 "block-index", f"{self}", "blocks are counted from 1, or from -1 backwards", "1 or -1"
             )
+        if self.first > self.last and (self.first > 0) == (self.last > 0):
+            raise broken("block-order", f"{self}", "the first block comes before the last", "Span(3, 5)")
 
     def indices(self, depth: int) -> tuple[int, ...]:
         """The blocks' numbers, from 1, in a tower of `depth` blocks.
@@ -30,7 +32,10 @@ class Span:
         """
         first, last = _place(self.first, depth), _place(self.last, depth)
         if not 1 <= first <= last <= depth:
-            raise Unsupported(f"blocks {self.first} to {self.last} were asked of a tower that has {depth}.")
+            raise Unsupported(
+                f"blocks {self.first} to {self.last} were asked of a tower that has {depth}; ask for the recipe by its "
+                "id, which moves block numbers in proportion, or for one of the last block, such as 'naclip'."
+            )
         return tuple(range(first, last + 1))
 
 

@@ -201,16 +201,15 @@ class Branch:
         assert self.right is not None
         left, right = heads.operand(self.left), heads.operand(self.right)
         factor = heads.inverse_temperature(self.scale)
-        if isinstance(factor, Tensor):
-            left, factor = left * (self.gain * factor), 1.0
-        elif not self.also:
-            factor = self.gain * factor
+        if self.also:
+            others = (term.gain * heads.operand(term.left) for term in self.also)
+            left = torch.cat([self.gain * left, *others], dim=-1)
+            right = torch.cat([right, *(heads.operand(term.right) for term in self.also)], dim=-1)
+        elif not isinstance(factor, Tensor):
+            return left, right, self.gain * factor
         else:
             left = self.gain * left
-        if self.also:
-            left = torch.cat([left, *(term.gain * heads.operand(term.left) for term in self.also)], dim=-1)
-            right = torch.cat([right, *(heads.operand(term.right) for term in self.also)], dim=-1)
-        return left, right, factor
+        return (left * factor, right, 1.0) if isinstance(factor, Tensor) else (left, right, factor)
 
     def _bias(self, heads: Heads) -> Float[Tensor, "B _ rows S"] | None:
         made = [bias.make(heads) for bias in self.bias]
@@ -319,6 +318,10 @@ class Kernel:
             cause = "keys are 'all', 'patches' or 'cut'"
             raise broken("kernel-keys", f"keys={self.keys!r}", cause, 'keys="all"')
 
+        if self.heads is not None and self.keys == "cut":
+            cause = "chosen heads mix values of all keys, so nothing is left to cut"
+            raise broken("heads-cut", f"keys='cut' with heads={self.heads}", cause, 'keys="patches"')
+
     @property
     def letters(self) -> frozenset[str]:
         """Which of q, k, v the branches read for certain; the values always."""
@@ -328,20 +331,15 @@ class Kernel:
             if isinstance(piece, Branch | Term)
             for side in (piece.left, piece.right)
         ]
-        named = {side for side in sides if isinstance(side, str)}
-        named |= {getattr(side, name) for side in sides for name in ("of", "onto") if hasattr(side, name)}
-        named |= {
-            side
-            for one in self.branches
-            if isinstance(one, Averaged)
-            for side in (one.earlier.left, one.earlier.right)
-        }
-        return frozenset(named | {"v"})
+        made_of = [getattr(side, name, None) for side in sides for name in ("of", "onto")]
+        averaged = [one.earlier for one in self.branches if isinstance(one, Averaged)]
+        read = ["v", *sides, *made_of, *(side for one in averaged for side in (one.left, one.right))]
+        return frozenset(letter for letter in get_args(Letter) if letter in read)
 
     def output(self, heads: Heads) -> Float[Tensor, "B K rows d"]:
         """Sum of the branches' outputs, head by head, not yet merged."""
         if self.heads is not None:
-            weights = self.weights(heads)
+            weights = self.weights(heads).expand(len(heads.normed), heads.block.heads, -1, -1)
             return mix_heads(weights, heads.part("v"), self.heads.choose(weights), divide=True)
         if self.keys == "cut":
             return _apply(self.weights(heads)[..., heads.prefix :], heads.part("v")[:, :, heads.prefix :])

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from clipsight.errors import Unsupported
 from clipsight.surgery.branches import Heads, Kernel
-from clipsight.surgery.fit import fit
+from clipsight.surgery.fit import Fitted, fit
 from clipsight.surgery.recipe import Accumulate, ClassToken, EveryBlock, Recipe, Stream
 from clipsight.surgery.registry import get_recipe
 from clipsight.surgery.running import Detector, Record, Source, Step, TokenMap
@@ -71,7 +71,12 @@ class Pass:
     """The trunk run once for a recipe, with all that was kept of it: features, maps, flagged patches.
 
     Arguments as in `run`. A recipe's pieces are values, so what a method saw on its way can be asked for by name:
-    `Pass(view, images, "sc_clip").flags(LocalOutliers(Entered()))` are the patches that SC-CLIP repairs.
+    `Pass(view, images, "sc_clip").flags(LocalOutliers(Entered()))` are the patches that SC-CLIP repairs. It keeps
+    what it makes, so one thread at a time may ask it.
+
+    Attributes:
+        recipe: as it runs. notes: what fitting it to the tower had to say, one sentence each.
+        grid: (h, w) in patches. entered: what entered the blocks that the kernel works in.
     """
 
     def __init__(
@@ -82,10 +87,11 @@ class Pass:
         given: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.view = view
-        self.recipe = fit(get_recipe(recipe), view).recipe if isinstance(recipe, str) else recipe
+        fitted = fit(get_recipe(recipe), view) if isinstance(recipe, str) else Fitted(recipe)
+        self.recipe, self.notes = fitted.recipe, fitted.notes
         self.grid = view.grid(*images.shape[-2:])
         self.prefix, self.depth, self.level = view.prefix, len(view.blocks), len(view.blocks)
-        self.edited = False
+        self.edited, self.batch = False, len(images)
         self.scratch: dict[Any, Any] = {}
         self._given = dict(given or {})
         self._sums: dict[Record, Tensor] = {}
@@ -121,18 +127,32 @@ class Pass:
 
         It is not the pooled feature: the kernel made it. Of a recipe that shuts the class token out it is the trunk's.
         """
-        shut_out = any(kernel.keys != "all" for kernel in self.recipe.kernels)
-        stream, prefix = self._head("patches" if shut_out else "all")
-        return self.view.readout(prefix if shut_out else stream[:, : self.prefix])[:, 0]
+        recipe, last = self.recipe, self.view.blocks[-1]
+        if any(kernel.keys != "all" for kernel in recipe.kernels):
+            return self.view.readout(self._head("patches")[1])[:, 0]
+        if isinstance(recipe.path, EveryBlock):
+            rows = last.merge(recipe.kernel.output(self._heads(self.entered, recipe.kernel, "all")))
+        else:
+            rows = self._head("all")[0]
+        return self.view.readout(rows[:, : self.prefix])[:, 0]
 
     def weights(self) -> Float[Tensor, "B K R S"]:
         """The kernel's map in the last block, first stream, float32; of patches alone if only these are keys."""
+        self._refuse_accumulating("weights")
         kernel = self.recipe.kernels[0]
         return kernel.weights(self._heads(self._entering(self.recipe.streams[0]), kernel, "all"))
 
     def keys(self) -> Float[Tensor, "B K N d"]:
         """Keys of the patches in the last block."""
+        self._refuse_accumulating("keys")
         return self.view.blocks[-1].qkv(self._entered_normed, "k")[0][:, :, self.prefix :]
+
+    def _refuse_accumulating(self, what: str) -> None:
+        if isinstance(self.recipe.path, Accumulate):
+            raise Unsupported(
+                f"{what} of one block were asked of {self.recipe.id}, which works in several; start a pass with a "
+                "recipe of the last block, such as 'naclip'."
+            )
 
     def recorded(self, record: Record) -> Tensor:
         """What a record summed.
@@ -155,12 +175,11 @@ class Pass:
 
     def map(self, kind: TokenMap) -> Float[Tensor, "B _ R C"]:
         """A map in float32, made once; on the way through the levels of `EveryBlock` nothing is kept."""
-        if kind in self._maps:
-            return self._maps[kind]
-        made = kind.build(self)
-        if self.level == self.depth:
-            self._maps[kind] = made
-        return made
+        if self.level < self.depth:
+            return kind.build(self)
+        if kind not in self._maps:
+            self._maps[kind] = kind.build(self)
+        return self._maps[kind]
 
     def flags(self, detector: Detector) -> Bool[Tensor, "B N"]:
         """Flagged patches, found once."""
@@ -185,9 +204,19 @@ class Pass:
         missing = [name for name in recipe.needs_given if name not in self._given]
         if missing:
             raise ValueError(
-                f"recipe {recipe.id!r} takes maps from outside, and {', '.join(missing)} is missing; "
-                f"pass given={{{missing[0]!r}: tensor}}."
+                f"recipe {recipe.id!r} takes maps from outside, and {', '.join(missing)} is missing; bring them to "
+                f"clipsight.surgery.run(view, images, recipe, given={{{missing[0]!r}: tensor}})."
             )
+        patches = self.grid[0] * self.grid[1]
+        for one in recipe.given:
+            side = patches if one.over == "patches" else patches + self.prefix
+            shape = tuple(self._given[one.name].shape)
+            if len(shape) != 4 or shape[2:] != (side, side) or shape[0] not in (1, self.batch):
+                raise ValueError(
+                    f"the map given as {one.name!r} has the shape {shape}; for {self.batch} pictures of {self.grid[0]} "
+                    f"× {self.grid[1]} patches a map over {one.over} is ({self.batch} or 1, heads or 1, {side}, "
+                    f"{side})."
+                )
         if (wanted := recipe.path.count(self.depth)) > self.depth:
             raise Unsupported(
                 f"recipe {recipe.id!r} works in the last {wanted} blocks, and this image tower has {self.depth}; "
@@ -273,7 +302,10 @@ class Pass:
             out = out + recipe.residual.share * self.tokens(stream.source)[:, :1]
         if recipe.ffn == "keep":
             out = out + last.ffn(out)
-        return out if stream.after is None else stream.after.apply(out, self)
+        if stream.after is None:
+            return out
+        first = out.shape[1] - self.grid[0] * self.grid[1]
+        return torch.cat([out[:, :first], stream.after.apply(out[:, first:], self)], dim=1)
 
     def _entering(self, stream: Stream) -> Float[Tensor, "B S D"]:
         """The stream's tokens as they go into the last block."""
@@ -305,9 +337,11 @@ class Pass:
         """Read-outs of all blocks, the first block's pictures first."""
         last, kernel = self.view.blocks[-1], self.recipe.kernel
         made = []
-        for level, x in enumerate((*self._normed, self.entered), start=1):
-            self.level = level
-            made.append(last.merge(kernel.output(self._heads(x, kernel, "patches"))))
+        try:
+            for self.level, x in enumerate((*self._normed, self.entered), start=1):  # noqa: B020
+                made.append(last.merge(kernel.output(self._heads(x, kernel, "patches"))))
+        finally:
+            self.level = self.depth
         return torch.cat(made)
 
     def _accumulated(self, count: int, rows: str) -> tuple[Float[Tensor, "B R D"], Float[Tensor, "B P D"]]:

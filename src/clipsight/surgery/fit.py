@@ -25,21 +25,32 @@ def fit(recipe: Recipe, view: VisionView) -> Fitted:
     moved in proportion. Both are untested settings, and the notes say so.
     """
     depth, notes = len(view.blocks), list(_width_notes(recipe, view.width))
-    known = {one.written_for: one for one in (*recipe.others, recipe)}
-    if recipe.written_for is None:
+    if recipe.written_for in (None, depth):
         return Fitted(recipe, tuple(notes))
+    known = {one.written_for: one for one in recipe.others}
     if depth in known:
-        kept = {"id": recipe.id, "others": (), "variant_of": recipe.variant_of, "setting": recipe.setting}
-        return Fitted(replace(known[depth], **kept), tuple(notes))
-    published = " and ".join(str(number) for number in sorted(number for number in known if number))
+        return Fitted(_exchanged(recipe, known[recipe.written_for], known[depth]), tuple(notes))
+    published = " and ".join(str(number) for number in sorted({recipe.written_for, *known} - {None}))
     untested = f"{recipe.id} is published for towers of {published} blocks and untested at {depth}"
     if recipe.elsewhere == "as written" and _has_blocks(recipe, depth):
+        scaled = f"{recipe.variant_of.split('.scaled')[0] or recipe.id}.scaled"
         notes.append(
-            f"{untested}: the released code's block numbers are used; {recipe.id}.scaled moves them in proportion."
+            f"{untested}: the released code's block numbers are used; {scaled} moves them in proportion."
         )
         return Fitted(recipe, tuple(notes))
     notes.append(f"{untested}: its block numbers were moved in proportion.")
-    return Fitted(scale_blocks(recipe, recipe.written_for, depth), tuple(notes))
+    moved = scale_blocks(replace(recipe, others=()), recipe.written_for, depth)
+    return Fitted(replace(moved, written_for=depth), tuple(notes))
+
+
+def _exchanged(recipe: Recipe, base: Recipe, other: Recipe) -> Recipe:
+    """The recipe with what depends on the depth taken from `other`, except where its user changed that."""
+    parts = {
+        name: getattr(other, name)
+        for name in ("kernel", "streams", "residual")
+        if getattr(recipe, name) == getattr(base, name)
+    }
+    return replace(recipe, **parts, written_for=other.written_for, others=())
 
 
 def _has_blocks(recipe: Recipe, depth: int) -> bool:

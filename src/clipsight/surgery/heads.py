@@ -7,6 +7,8 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from clipsight.surgery.rules import broken
+
 
 @dataclass(frozen=True)
 class HeadChoice:
@@ -17,6 +19,11 @@ class HeadChoice:
     """
 
     share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            cause = "a share of the heads lies in (0, 1]"
+            raise broken("head-share", f"share={self.share!r}", cause, "HeadChoice(4 / 12)")
 
     def count(self, heads: int) -> int:
         """How many of `heads` are kept."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipsight.scoring import normalize
+from clipsight.surgery.rules import broken
 from clipsight.surgery.running import Record, Running, Source, Step
 
 
@@ -60,10 +61,11 @@ class Focus:
 
 @dataclass(frozen=True)
 class Attention(Record):
-    """Mean over blocks of softmax(scale · left rightᵀ), head by head, all tokens."""
+    """Mean over blocks of softmax(scale · left rightᵀ), all tokens; head by head, or the heads' mean."""
 
     left: Literal["q", "k", "v"] = "q"
     right: Literal["q", "k", "v"] = "k"
+    head_mean: bool = False
 
     @property
     def over(self) -> str:
@@ -72,7 +74,8 @@ class Attention(Record):
 
     def read(self, step: Step) -> Float[Tensor, "B K S S"]:
         """One block's map."""
-        return step.weights(self.left, self.right)
+        weights = step.weights(self.left, self.right)
+        return weights.mean(1, keepdim=True) if self.head_mean else weights
 
     def build(self, run: Running) -> Float[Tensor, "B K S S"]:
         """The mean."""
@@ -114,6 +117,11 @@ class Balanced:
     attention: Attention
     rounds: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.rounds is not None and self.rounds < 1:
+            cause = "the map is balanced at least once"
+            raise broken("balanced-rounds", f"rounds={self.rounds}", cause, "rounds=None for one a block")
+
     @property
     def over(self) -> str:
         """All tokens by all tokens."""
@@ -121,14 +129,15 @@ class Balanced:
 
     def build(self, run: Running) -> Float[Tensor, "B K S S"]:
         """The map; rows sum to 1."""
-        wanted = self.rounds or run.level
-        done, weights = run.scratch.get(self.attention, (0, run.map(self.attention)))
-        if done > wanted:
-            done, weights = 0, run.map(self.attention)
+        wanted = run.level if self.rounds is None else self.rounds
+        done, weights = run.scratch.pop(self.attention, (0, None))
+        if weights is None or done > wanted:
+            done, weights = 0, run.recorded(self.attention)
         for _ in range(wanted - done):
             weights = weights / _above_zero(weights.sum(-2, keepdim=True))
             weights = weights / _above_zero(weights.sum(-1, keepdim=True))
-        run.scratch[self.attention] = wanted, weights
+        if run.level < run.depth:
+            run.scratch[self.attention] = wanted, weights
         weights = (weights + weights.mT) / 2
         weights = (weights - weights.mean(-2, keepdim=True)).clamp_min(0)
         return weights / _above_zero(weights.sum(-1, keepdim=True))
@@ -152,7 +161,7 @@ class Given:
 
     def build(self, run: Running) -> Float[Tensor, "B _ R C"]:
         """The map as it was brought."""
-        return run.given(self.name).float()
+        return run.given(self.name).to(run.entered.device).float()
 
 
 @dataclass(frozen=True)
@@ -202,4 +211,9 @@ class Smooth:
         weights = run.map(self.by)[:, 0]
         if self.normalize:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-6)
-        return weights.to(patches.dtype) @ patches
+            return weights.to(patches.dtype) @ patches
+        # Sums of many like patches leave the range of halves; the norm that follows does not see one factor for all.
+        summed = weights @ patches.float()
+        most = torch.finfo(patches.dtype).max / 4
+        factor = (most / summed.detach().abs().amax((-2, -1), keepdim=True).clamp_min(1)).clamp_max(1)
+        return (factor * summed).to(patches.dtype)

@@ -32,7 +32,7 @@ class Rotated:
     Attributes:
         of, onto: which heads. The heads that are turned are not centred, only what R is found from.
         iterations: Newton-Schulz steps from the Frobenius norm, far from converged at 5; None takes the polar factor
-            from a singular value decomposition, which is another method numerically.
+            from a singular value decomposition, which is another method numerically and lets no gradient through R.
     """
 
     of: Letter
@@ -56,7 +56,8 @@ def _centre(x: Float[Tensor, "B K S d"], heads: Heads) -> Float[Tensor, "B K S d
 
 def _rotation(m: Float[Tensor, "B K d d"], iterations: int | None) -> Float[Tensor, "B K d d"]:
     if iterations is None:
-        left, _, right = torch.linalg.svd(m)
+        # Its gradient is infinite wherever singular values meet, which they do with fewer tokens than channels.
+        left, _, right = torch.linalg.svd(m.detach())
         return left @ right
     square = m.mT @ m
     size = torch.linalg.matrix_norm(square, keepdim=True).clamp_min(1e-6)

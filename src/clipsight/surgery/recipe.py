@@ -7,6 +7,7 @@ recipe; a value that it cannot run cannot be written down: construction refuses 
 
 import re
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from clipsight.surgery.blocks import walk
@@ -17,7 +18,7 @@ from clipsight.surgery.paper import Published, Source
 from clipsight.surgery.rules import broken
 from clipsight.surgery.running import Record, TokenMap
 from clipsight.surgery.running import Source as TokenSource
-from clipsight.surgery.setting import Feedback, ScoreStep, Setting
+from clipsight.surgery.setting import AdjustTexts, Feedback, LevelScores, ScoreStep, Setting
 from clipsight.surgery.sources import Entered
 from clipsight.towers.positions import POSITION_RULES
 from clipsight.towers.view import PositionRule
@@ -119,7 +120,8 @@ class Recipe:
         scoring: steps that turn cosines into the method's own scores; `lens.maps` and `explain` take them.
         setting: the authors' setting for one data set, in variants such as `naclip.voc21-b16`.
         written_for: number of blocks that the block numbers were published for; None when they count from the end.
-        others: the same method as published for towers of other depths.
+        others: the method as published for towers of each depth, its own included; kernel, streams and residual are
+            taken from there where they were not changed.
         elsewhere: at depths nobody published, run "as written" where the tower has the blocks, or "scaled".
         variant_of: id of the recipe that this one is an option of, "" for a method of its own.
         source, published, differences: what it is drawn from, which numbers stand behind it, and where this one departs
@@ -164,6 +166,19 @@ class Recipe:
             raise broken(
                 "streams", f"streams=(){where}", "something must go through the block", "streams=(Stream(),)"
             )
+        if self.written_for is not None and self.written_for < 1:
+            cause = "a tower has at least one block"
+            raise broken("written-for", f"written_for={self.written_for}{where}", cause, "written_for=12")
+        for stream in self.streams:
+            if not isfinite(stream.weight) or stream.weight == 0:
+                cause = "a weight is finite and not 0"
+                raise broken(
+                    "stream-weights", f"weight={stream.weight!r}{where}", cause, "leave the stream out"
+                )
+        own = [step for step in self.scoring if not isinstance(step, Feedback)]
+        if any(isinstance(step, AdjustTexts | LevelScores) for step in own[1:]):
+            cause = "it makes scores anew from features, so that the steps before it would be lost"
+            raise broken("score-order", f"scoring={self.scoring}{where}", cause, "it first")
         if not isinstance(self.path, LastBlock):
             self._check_single_stream(where)
         for kernel in self.kernels:
@@ -174,16 +189,23 @@ class Recipe:
             cause = "it works on the original stream alone: no other streams, no edit, no share of the class token"
             got = f"path={self.path} with streams, edit or residual of its own{where}"
             raise broken("original-stream", got, cause, "path=LastBlock()")
-        if isinstance(self.path, Accumulate) and self.records:
-            cause = "an accumulating kernel runs in many blocks, so maps recorded in single ones do not belong to it"
-            raise broken(
-                "accumulate-records", f"path={self.path} with recorded maps{where}", cause, "path=LastBlock()"
-            )
+        if isinstance(self.path, Accumulate):
+            self._check_accumulating(where)
         if isinstance(self.path, EveryBlock) and (self.residual, self.ffn) != ("drop", "skip"):
             cause = "a read-out of an earlier block has no residual stream of the last"
             raise broken(
                 "every-block", f"residual={self.residual!r}{where}", cause, 'residual="drop", ffn="skip"'
             )
+
+    def _check_accumulating(self, where: str) -> None:
+        if any(isinstance(piece, Record | Entered) for piece in walk((self.kernel, self.maps))):
+            cause = "an accumulating kernel runs in many blocks, so maps of single ones do not belong to it"
+            got = f"path={self.path} with maps of blocks{where}"
+            raise broken("accumulate-records", got, cause, "path=LastBlock()")
+        if self.kernel.keys != "all":
+            cause = "the original stream that it works on holds the class token as a key"
+            got = f"path={self.path}, keys={self.kernel.keys!r}{where}"
+            raise broken("accumulate-keys", got, cause, 'keys="all"')
 
     def _check_kernel(self, kernel: Kernel, where: str) -> None:
         if kernel.keys != "all" and self.residual == "keep":
@@ -215,10 +237,15 @@ class Recipe:
         )
 
     @property
+    def given(self) -> tuple[Given, ...]:
+        """The maps that the caller must bring."""
+        pieces = walk((self.kernel, self.streams, self.maps))
+        return tuple(dict.fromkeys(piece for piece in pieces if isinstance(piece, Given)))
+
+    @property
     def needs_given(self) -> tuple[str, ...]:
         """Names of the maps that the caller must bring."""
-        pieces = walk((self.kernel, self.streams))
-        return tuple(dict.fromkeys(piece.name for piece in pieces if isinstance(piece, Given)))
+        return tuple(dict.fromkeys(one.name for one in self.given))
 
     @property
     def needs_weights(self) -> bool:
@@ -228,7 +255,8 @@ class Recipe:
             isinstance(piece, Applied) or (isinstance(piece, Record) and not piece.reads_after)
             for piece in pieces
         )
-        return explicit or any(kernel.heads is not None for kernel in self.kernels)
+        changed = self.edit is not None and self.edit.changes_attention
+        return explicit or changed or any(one.heads is not None or one.keys == "cut" for one in self.kernels)
 
     @property
     def needs_texts(self) -> bool:

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from clipsight.surgery.blocks import Span
 from clipsight.surgery.running import Detector, Record, Running, Source, Step
 
+_FAR = 1e12
+
 
 @dataclass(frozen=True)
 class LocalOutliers:
@@ -25,7 +27,7 @@ class LocalOutliers:
         neighbours: k; fewer patches than k + 1 use all others.
         share: flagged are scores strictly above the quantile 1 - share.
         reach: "own" is the released code of SC-CLIP. "neighbour" is the textbook's local outlier factor, whose
-            reachability distance is max(d_ij, kd_j).
+            reachability distance is max(d_ij, kd_j), here of squared distances.
     """
 
     source: Source
@@ -33,6 +35,7 @@ class LocalOutliers:
     share: float = 0.05
     reach: Literal["own", "neighbour"] = "own"
 
+    @torch.no_grad()
     def scores(self, run: Running) -> Float[Tensor, "B N"]:
         """Outlier score of each patch, about 1 inside an even neighbourhood."""
         patches = run.tokens(self.source)[:, run.prefix :].float()
@@ -50,9 +53,10 @@ class LocalOutliers:
         theirs = _of_neighbours(own, index)
         tiny = torch.finfo(own.dtype).tiny
         if self.reach == "own":
-            return (own[..., None] / theirs.clamp_min(tiny)).mean(-1)
+            # Patches that are all alike have distance 0; the bound keeps what is infinitely far a number.
+            return (own[..., None] / theirs.clamp_min(tiny)).clamp_max(_FAR).mean(-1)
         density = 1 / torch.maximum(near, theirs).mean(-1).clamp_min(tiny)
-        return _of_neighbours(density, index).mean(-1) / density
+        return (_of_neighbours(density, index).mean(-1) / density).clamp_max(_FAR)
 
     def flags(self, run: Running) -> Bool[Tensor, "B N"]:
         """Scores strictly above their quantile, picture by picture."""

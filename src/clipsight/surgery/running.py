@@ -112,7 +112,7 @@ class Running(Protocol):
 
     @property
     def entered(self) -> Float[Tensor, "B S D"]:
-        """What entered the last block."""
+        """What entered the last block, or the first that an accumulating kernel works in."""
         ...
 
     @property

@@ -66,7 +66,8 @@ DIH_CLIP = Recipe(
     ),
 )
 DIH_CLIP = replace(
-    DIH_CLIP, others=(replace(DIH_CLIP, written_for=24, **dih_clip_parts(17, 7, 9, 20, 0.1, FOUR_OF_TWELVE)),)
+    DIH_CLIP,
+    others=(DIH_CLIP, replace(DIH_CLIP, written_for=24, **dih_clip_parts(17, 7, 9, 20, 0.1, FOUR_OF_TWELVE))),
 )
 
 RECIPES = (DIH_CLIP, *data_sets(DIH_CLIP, SETTINGS))

@@ -17,7 +17,7 @@ from clipsight.surgery.recipes.sclip import SCLIP
 from clipsight.surgery.setting import Purify
 from clipsight.surgery.variants import data_sets
 
-AFFINITY = Attention(Span(1, -2))
+AFFINITY = Attention(Span(1, -2), head_mean=True)
 
 
 def freecp(host: Recipe, name: str, b16: tuple[float | None, ...], variant_of: str = "") -> Recipe:

@@ -1,7 +1,7 @@
 """MaskCLIP: in the last block every token attends to itself alone; residual and feed-forward network stay.
 
 With V the values of the last block and x its input, y = x + out_proj(V), y + MLP(LN2(y)). Two refinements act on the
-scores, both off in every published configuration: key smoothing and prompt denoising (`maskclip.refined`).
+scores, both off in every published configuration: prompt denoising, then key smoothing (`maskclip.refined`).
 """
 
 from dataclasses import replace
@@ -55,8 +55,8 @@ RECIPES = (
     option(
         MASKCLIP,
         "refined",
-        "MaskCLIP with key smoothing and prompt denoising on its scores.",
-        scoring=(KeySmoothing(threshold=1.0), PromptDenoising(threshold=0.5)),
+        "MaskCLIP with prompt denoising and key smoothing on its scores.",
+        scoring=(PromptDenoising(threshold=0.5), KeySmoothing(threshold=1.0)),
     ),
     option(
         MASKCLIP,

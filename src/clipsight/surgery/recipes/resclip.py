@@ -27,6 +27,8 @@ CONTEXT = Attention(Span(6, 9))
 
 def with_context(host: Kernel, tau: float = 2.0, mix: float = 0.3) -> Kernel:
     """A host's kernel mixed with the attention of earlier blocks: τ ((1 - λ) A + λ A_c)."""
+    if not mix:
+        return replace(host, branches=tuple(replace(one, weight=one.weight * tau) for one in host.branches))
     own = tuple(replace(branch, weight=branch.weight * tau * (1 - mix)) for branch in host.branches)
     return replace(host, branches=(*own, Applied(by=CONTEXT, weight=tau * mix)))
 

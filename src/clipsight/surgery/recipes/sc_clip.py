@@ -87,7 +87,9 @@ SC_CLIP = Recipe(
         "Batches of any size; below 31 patches the outlier factor takes as many neighbours as there are.",
     ),
 )
-SC_CLIP = replace(SC_CLIP, others=(replace(SC_CLIP, written_for=24, **sc_clip_parts(17, 7, 9, 20, 0.1)),))
+SC_CLIP = replace(
+    SC_CLIP, others=(SC_CLIP, replace(SC_CLIP, written_for=24, **sc_clip_parts(17, 7, 9, 20, 0.1)))
+)
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "voc21": {"logit_scale": 50.0, "prob_threshold": 0.15, "area_threshold": 0.1},
