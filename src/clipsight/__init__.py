@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clipsight import errors, results, world
     from clipsight.errors import ClipsightError, ClipsightWarning, Unsupported
     from clipsight.lens import Lens, Seen, load, models, recipes
-    from clipsight.results import Classification, Explanation, Points, Provenance
+    from clipsight.results import Anomaly, Classification, Explanation, Points, Provenance, Segmentation, Tags
     from clipsight.surgery import Recipe
 
 _HOME = {
@@ -23,10 +23,13 @@ _HOME = {
     "recipes": "lens",
     "Lens": "lens",
     "Seen": "lens",
+    "Anomaly": "results",
     "Classification": "results",
     "Explanation": "results",
     "Points": "results",
     "Provenance": "results",
+    "Segmentation": "results",
+    "Tags": "results",
     "Recipe": "surgery",
     "ClipsightError": "errors",
     "ClipsightWarning": "errors",
@@ -36,6 +39,7 @@ _ROOMS = ("errors", "results", "world")
 
 __version__ = "0.1.0"
 __all__ = [
+    "Anomaly",
     "Classification",
     "ClipsightError",
     "ClipsightWarning",
@@ -45,6 +49,8 @@ __all__ = [
     "Provenance",
     "Recipe",
     "Seen",
+    "Segmentation",
+    "Tags",
     "Unsupported",
     "errors",
     "load",

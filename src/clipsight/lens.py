@@ -4,8 +4,7 @@
 Everything is safe to call from several threads at once, and the model is never changed.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import overload
 
@@ -14,13 +13,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clipsight.engine import Engine, Templates
-from clipsight.errors import ClipsightWarning
+from clipsight.inspecting import anomaly, sentence, tag
+from clipsight.language.names import Names
 from clipsight.language.tokens import check_texts
-from clipsight.pictures import PictureSource, read_picture
-from clipsight.results import Classification, Explanation
+from clipsight.pictures import PictureSource, picture_name, read_picture
+from clipsight.results import Anomaly, Classification, Explanation, Segmentation, Tags
 from clipsight.scoring.choice import Contrast, choose_contrast
-from clipsight.seen import Seen
+from clipsight.seen import Seen, encode_together
+from clipsight.segmenting import Progress, Window, segment
 from clipsight.surgery import Features, Recipe, recipe_ids
+from clipsight.tasks import Refinement
+from clipsight.tasks.adapt import Adaptation
+from clipsight.tasks.background import Policy
+from clipsight.tasks.sentence import SentenceView
+from clipsight.tasks.views import View
 from clipsight.towers.card import Card
 from clipsight.towers.loading import Loaded, load_model
 from clipsight.towers.preprocess import Resolution
@@ -261,7 +267,7 @@ class Lens:
         if recipe.needs_texts:  # its passes are large, and each picture's goes on by itself
             return [self.see(one, resolution).explain(texts, method, contrast, templates) for one in image]
         seen = [self.see(one, resolution) for one in image]
-        self._encode_together(seen, recipe, batch)
+        encode_together(self._engine, seen, recipe, batch)
         return [one.explain(texts, method, contrast, templates) for one in seen]
 
     def classify(
@@ -281,29 +287,156 @@ class Lens:
         """
         return self.see(image, resolution).classify(labels, templates)
 
-    def _encode_together(self, seen: Sequence[Seen], recipe: Recipe, batch: int) -> None:
-        """Encode pictures of one size in common passes and hand each its features."""
-        if batch < 1:
-            raise ValueError(f"batch={batch}; at least one picture goes in a pass.")
-        sizes: dict[tuple[int, int], list[Seen]] = {}
-        for one in seen:
-            sizes.setdefault(one.size, []).append(one)
-        for pending in sizes.values():
-            while pending:
-                part = pending[:batch]
-                try:
-                    features = self._engine.features(torch.cat([one.pixels for one in part]), recipe)
-                except RuntimeError as error:  # torch.OutOfMemoryError is one; Apple's MPS raises it bare
-                    if len(part) == 1 or "out of memory" not in str(error):
-                        raise
-                    batch = len(part) // 2
-                    note = f"Memory ran out with {len(part)} pictures in a pass; went on with {batch}."
-                    warnings.warn(note, ClipsightWarning, stacklevel=3)
-                    for one in pending:
-                        one.notes = (*one.notes, note)
-                    continue
-                for row, one in enumerate(part):
-                    rows = slice(row, row + 1)
-                    one.keep(recipe, Features(patches=features.patches[rows], pooled=features.pooled[rows]))
-                    one.forget_pixels()
-                pending = pending[batch:]
+    def segment(
+        self,
+        image: PictureSource,
+        names: Names | Sequence[str] | Mapping[str, str | Sequence[str] | None],
+        recipe: str | Recipe = "sc_clip",
+        window: Window = "auto",
+        background: Policy = None,
+        refine: str | Refinement | None = None,
+        *,
+        templates: Templates = "auto",
+        short_side: int | None = None,
+        logit_scale: float | None = None,
+        area: float | None = None,
+        batch: int = 8,
+        progress: Progress | None = None,
+    ) -> Segmentation:
+        """Which of these names fits each pixel best?
+
+        Args:
+            image: path, PIL picture or uint8 array.
+            names: what to tell apart; "person: man, woman" is one class of three words (`parse_names`).
+            recipe: id or `Recipe`. A data-set variant such as "naclip.voc21-b16" brings its authors' window, scale and
+                thresholds, which the arguments below override.
+            window: "auto" slides windows of the model's own size by half of it over the picture at one and a half times
+                that size; "whole"; pixels of a window; or (window, stride).
+            background: None, every pixel has a name; a probability below which a pixel has none; background words;
+                "presence", names that the picture as a whole does not show win nothing; or a `Background`.
+            refine: "pamr", "guided", "propagation", or a `Refinement`; applied to scores before the softmax.
+            templates: as in `explain`; "auto" without a card's own is IN80.
+            short_side: pixels of the picture's short side as the windows see it.
+            logit_scale: factor on cosines before the softmax; None is 0.4 of the model's (the published 40 of 100).
+            area: names with this share or less of the foreground are taken out.
+            batch: most windows in one pass.
+            progress: called with (windows done, all windows).
+
+        Returns:
+            `Segmentation` at the picture's own size.
+
+        Not claimed: that a name is there because it has pixels; a softmax gives every pixel to somebody. Read its
+        score.
+
+        Example:
+            >>> from clipsight.world import make_scene
+            >>> seg = load("clipsight-tiny").segment(make_scene(0).image, ["dog", "car"], recipe="naclip")
+            >>> seg.labels.shape
+            torch.Size([112, 112])
+        """
+        return segment(
+            self._engine,
+            read_picture(image),
+            picture_name(image),
+            names,
+            recipe=recipe,
+            window=window,
+            background=background,
+            refine=refine,
+            templates=templates,
+            short_side=short_side,
+            logit_scale=logit_scale,
+            area=area,
+            batch=batch,
+            progress=progress,
+        )
+
+    def tag(
+        self,
+        image: PictureSource,
+        labels: Sequence[str],
+        templates: Templates = "auto",
+        resolution: Resolution = "native",
+    ) -> Tags:
+        """Which of these things are in the picture? Several may be, or none.
+
+        Scores are cosines of the whole picture after feature surgery; presence is measured against names that are
+        absent (the card's contrast vocabulary, else the other labels if there are twenty).
+
+        Args: as in `classify`.
+        """
+        return tag(
+            self._engine,
+            read_picture(image),
+            picture_name(image),
+            labels,
+            templates=templates,
+            resolution=resolution,
+        )
+
+    def anomaly(
+        self,
+        image: PictureSource,
+        name: str,
+        recipe: str | Recipe = "anoclip",
+        *,
+        domain: str | Sequence[str] = "auto",
+        normal: Sequence[str] | None = None,
+        abnormal: Sequence[str] | None = None,
+        views: str | Sequence[View] = "one",
+        temperature: float | None = None,
+        adaptation: Adaptation | None = None,
+        tiles: bool = False,
+        resolution: Resolution = "native",
+    ) -> Anomaly:
+        """Is this thing damaged, and where? AnoCLIP: two poles of prompts, whole and damaged.
+
+        Args:
+            image: path, PIL picture or uint8 array.
+            name: what it shows, such as "bottle".
+            recipe: who makes the patch features.
+            domain: "objects", "textures", "auto", or kinds of pictures in your own words.
+            normal, abnormal: states with "{}" where the name goes; None takes the paper's seven.
+            views: "one" or "all" of the paper's 22, for the score; the map is of the picture as it is.
+            temperature: None as the paper: values order places and pictures but are no probabilities.
+            adaptation: `Adaptation(steps=5)` trains a small layer on this picture's patches; the model stays as it is.
+            tiles: squares along the long side, for long pictures.
+            resolution: as in `preprocess`.
+
+        Not claimed: a decision. Where "damaged" begins must be learnt from pictures known to be whole.
+        """
+        return anomaly(
+            self._engine,
+            read_picture(image),
+            picture_name(image),
+            name,
+            recipe=recipe,
+            domain=domain,
+            normal=normal,
+            abnormal=abnormal,
+            views=views,
+            temperature=temperature,
+            adaptation=adaptation,
+            tiles=tiles,
+            resolution=resolution,
+        )
+
+    def sentence(
+        self,
+        image: PictureSource,
+        text: str,
+        recipe: str | Recipe = "clip_surgery",
+        resolution: Resolution = "native",
+    ) -> SentenceView:
+        """Which words of a sentence does the picture bear out, and where? CLIP Surgery's multimodal view.
+
+        Args:
+            image: path, PIL picture or uint8 array.
+            text: a sentence; its own tokens are the texts.
+            recipe: who makes the patch features.
+            resolution: as in `preprocess`.
+
+        Returns:
+            Words with their characters, scores and maps.
+        """
+        return sentence(self._engine, read_picture(image), text, recipe=recipe, resolution=resolution)

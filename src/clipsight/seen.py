@@ -194,3 +194,31 @@ class Seen:
             warnings.warn(_NOT_FINITE, ClipsightWarning, stacklevel=4)
             notes.append(_NOT_FINITE)
         return tuple(notes)
+
+
+def encode_together(engine: Engine, seen: Sequence[Seen], recipe: Recipe, batch: int) -> None:
+    """Encode pictures of one size in common passes and hand each its features."""
+    if batch < 1:
+        raise ValueError(f"batch={batch}; at least one picture goes in a pass.")
+    sizes: dict[tuple[int, int], list[Seen]] = {}
+    for one in seen:
+        sizes.setdefault(one.size, []).append(one)
+    for pending in sizes.values():
+        while pending:
+            part = pending[:batch]
+            try:
+                features = engine.features(torch.cat([one.pixels for one in part]), recipe)
+            except RuntimeError as error:  # torch.OutOfMemoryError is one; Apple's MPS raises it bare
+                if len(part) == 1 or "out of memory" not in str(error):
+                    raise
+                batch = len(part) // 2
+                note = f"Memory ran out with {len(part)} pictures in a pass; went on with {batch}."
+                warnings.warn(note, ClipsightWarning, stacklevel=3)
+                for one in pending:
+                    one.notes = (*one.notes, note)
+                continue
+            for row, one in enumerate(part):
+                rows = slice(row, row + 1)
+                one.keep(recipe, Features(patches=features.patches[rows], pooled=features.pooled[rows]))
+                one.forget_pixels()
+            pending = pending[batch:]
