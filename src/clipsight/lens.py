@@ -291,7 +291,7 @@ class Lens:
         self,
         image: PictureSource,
         names: Names | Sequence[str] | Mapping[str, str | Sequence[str] | None],
-        recipe: str | Recipe = "sc_clip",
+        recipe: str | Recipe | None = None,
         window: Window = "auto",
         background: Policy = None,
         refine: str | Refinement | None = None,
@@ -308,13 +308,15 @@ class Lens:
         Args:
             image: path, PIL picture or uint8 array.
             names: what to tell apart; "person: man, woman" is one class of three words (`parse_names`).
-            recipe: id or `Recipe`. A data-set variant such as "naclip.voc21-b16" brings its authors' window, scale and
+            recipe: id or `Recipe`; None is "sc_clip" on towers of the depths it was published for (12 and 24 blocks),
+                "naclip" on others. A data-set variant such as "naclip.voc21-b16" brings its authors' window, scale and
                 thresholds, which the arguments below override.
             window: "auto" slides windows of the model's own size by half of it over the picture at one and a half times
                 that size; "whole"; pixels of a window; or (window, stride).
             background: None, every pixel has a name; a probability below which a pixel has none; background words;
                 "presence", names that the picture as a whole does not show win nothing; or a `Background`.
-            refine: "pamr", "guided", "propagation", or a `Refinement`; applied to scores before the softmax.
+            refine: "pamr", "guided", "propagation", or a `Refinement`; applied to scores before the softmax. None is
+                what a data-set variant says (PEARL's propagate), else nothing; "none" is nothing.
             templates: as in `explain`; "auto" without a card's own is IN80.
             short_side: pixels of the picture's short side as the windows see it.
             logit_scale: factor on cosines before the softmax; None is 0.4 of the model's (the published 40 of 100).

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from clipsight.engine import Engine, Templates
 from clipsight.language.names import Names, parse_names
@@ -19,6 +20,7 @@ from clipsight.tasks import (
     Background,
     Refinement,
     Windows,
+    blocks,
     cosine_score,
     fit_windows,
     place_windows,
@@ -30,6 +32,8 @@ from clipsight.towers.preprocess import to_pixels
 
 Window = str | int | tuple[int, int] | None
 Progress = Callable[[int, int], None]
+GRID = 80
+"""Cells a side of the grid that scores are propagated on; published, 224 for Cityscapes."""
 LOGIT_SHARE = 0.4
 """Part of the model's logit scale that cosines of patches are multiplied by: the published 40 of OpenAI's 100."""
 
@@ -52,7 +56,7 @@ def segment(
     source: str,
     names: Names | Sequence[str] | Mapping[str, str | Sequence[str] | None],
     *,
-    recipe: str | Recipe,
+    recipe: str | Recipe | None,
     window: Window = "auto",
     background: Policy = None,
     refine: str | Refinement | None = None,
@@ -64,8 +68,9 @@ def segment(
     progress: Progress | None = None,
 ) -> Segmentation:
     """Labels of all pixels; see `Lens.segment` for the arguments."""
-    chosen = engine.recipe(recipe)
+    chosen = engine.recipe(default_recipe(engine) if recipe is None else recipe)
     engine.require_patches(chosen)
+    mended = _refinement_name(refine, chosen.setting)
     plan = plan_segmentation(engine, chosen.setting, window, background, short_side, logit_scale, area)
     asked = plan.background.names(parse_names(names))
     prompts = engine.templates(templates, "IN80")
@@ -86,7 +91,7 @@ def segment(
         background=plan.background,
         area=plan.area,
         presence=present,
-        refine=None if refine is None else refinement(refine, engine, picture, texts),
+        refine=None if mended is None else refinement(mended, engine, picture, texts, chosen.setting),
     )
     notes = (
         *fitted.notes,
@@ -110,7 +115,7 @@ def segment(
         source=source,
         provenance=engine.provenance(
             method=chosen.id,
-            settings={**chosen.settings, **_settings(plan, refine)},
+            settings={**chosen.settings, **_settings(plan, mended)},
             templates=prompts,
             contrast="none",
             contrast_texts=(),
@@ -119,6 +124,12 @@ def segment(
             notes=tuple(dict.fromkeys(notes)),
         ),
     )
+
+
+def default_recipe(engine: Engine) -> str:
+    """SC-CLIP where its block numbers are published, else a method of the last block that has none."""
+    depth = 0 if engine.vision is None else len(engine.vision.blocks)
+    return "sc_clip" if depth in (12, 24) else "naclip"
 
 
 def plan_segmentation(
@@ -157,7 +168,11 @@ def lay_windows(engine: Engine, picture: Image.Image, plan: Plan) -> tuple[Any, 
 
 
 def refinement(
-    refine: str | Refinement, engine: Engine, picture: Image.Image, texts: Float[Tensor, "Q E"]
+    refine: str | Refinement,
+    engine: Engine,
+    picture: Image.Image,
+    texts: Float[Tensor, "Q E"],
+    setting: Setting | None = None,
 ) -> Refinement:
     """A refinement by name, guided by the picture at its own size.
 
@@ -176,8 +191,12 @@ def refinement(
         return Refinement(function=lambda maps: pamr(maps[None], guide)[0], name=refine)
     if refine == "guided":
         return Refinement(function=lambda maps: guided_upsample(maps[None], guide)[0], name=refine)
+    grid = setting.propagation if setting is not None and setting.propagation else GRID
+    small = F.avg_pool2d(guide.float(), blocks((picture.height, picture.width), grid))
     return Refinement(
-        function=lambda maps: propagate(maps[None], guide, texts.float())[0], name=refine, chunk=None
+        function=lambda maps: propagate(maps[None], small, texts.float(), grid=max(maps.shape[-2:]))[0],
+        name=refine,
+        grid=grid,
     )
 
 
@@ -217,6 +236,13 @@ def _presence(
     found, why = engine.presence(pooled, names.queries, texts, prompts)
     best = torch.full((len(names),), -torch.inf)
     return best.scatter_reduce(0, torch.tensor(names.owner), found.float(), "amax"), why
+
+
+def _refinement_name(refine: str | Refinement | None, setting: Setting | None) -> str | Refinement | None:
+    """What refines: as asked, else as the data-set variant says."""
+    if refine is not None or setting is None:
+        return None if refine == "none" else refine
+    return "propagation" if setting.propagation else "pamr" if setting.pamr else None
 
 
 def _settings(plan: Plan, refine: str | Refinement | None) -> dict[str, Any]:

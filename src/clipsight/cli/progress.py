@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 from rich.progress import (
@@ -9,6 +10,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -16,6 +18,8 @@ from rich.progress import (
 from clipsight.cli.outcome import side_terminal
 
 T = TypeVar("T")
+_RUNNING: ContextVar[tuple[Progress, TaskID] | None] = ContextVar("running", default=None)
+"""The bars that are drawn now, and which of them is for the parts of the item in work."""
 
 
 def watched(items: Iterable[T], total: int, name: Callable[[T], str]) -> Iterator[T]:
@@ -31,7 +35,21 @@ def watched(items: Iterable[T], total: int, name: Callable[[T], str]) -> Iterato
     shared = sys.stdout.isatty()
     with Progress(*columns, console=side_terminal(), transient=True, redirect_stdout=shared) as progress:
         task = progress.add_task("", total=total)
-        for item in items:
-            progress.update(task, description=name(item))
-            yield item
-            progress.advance(task)
+        parts = progress.add_task("windows", total=None, visible=False)
+        _RUNNING.set((progress, parts))
+        try:
+            for item in items:
+                progress.reset(parts, visible=False)
+                progress.update(task, description=name(item))
+                yield item
+                progress.advance(task)
+        finally:
+            _RUNNING.set(None)
+
+
+def part_done(done: int, total: int) -> None:
+    """Draw a second bar, under that of `watched`, for the windows of the item in work."""
+    running = _RUNNING.get()
+    if running is not None:
+        progress, parts = running
+        progress.update(parts, completed=done, total=total, visible=1 < total and done < total)
