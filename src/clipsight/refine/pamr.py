@@ -53,7 +53,12 @@ def pamr(
     if not iterations:
         return resized
     weights = _weights(image.float(), dilations)
-    return torch.cat([_rounds(part, weights, dilations, iterations) for part in resized.split(chunk, 1)], 1)
+    # Picture by picture and few maps at a time: what is being refined stays in the cache.
+    refined = [
+        torch.cat([_rounds(part, mine, dilations, iterations) for part in one.split(chunk, 1)], 1)
+        for one, mine in zip(resized.split(1), weights.split(1), strict=True)
+    ]
+    return torch.cat(refined)
 
 
 def _check(maps: Tensor, image: Tensor, iterations: int, dilations: Sequence[int], chunk: int) -> None:
