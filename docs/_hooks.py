@@ -5,6 +5,7 @@
 | `<!-- figures: PATH KEY -->` | tables of a JSON file; KEY, a name inside it, may be left out |
 | `<!-- help: VERB -->` | the help page of a command |
 | `<!-- bench: PATH -->` | the table of what `clipsight bench world --json` printed into PATH |
+| `<!-- tasks: PATH TASK -->` | one table of what `clipsight bench tasks --json` printed into PATH |
 | `<!-- published: TOWER PATH -->` | mIoU published with that tower, our figures of PATH in the last columns |
 | `<!-- methods: table -->`, `<!-- methods: list -->` | every method in a line, or with paper and differences |
 | `<!-- variants: options -->`, `<!-- variants: settings -->` | options of the authors, their settings for data sets |
@@ -26,6 +27,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by MkDocs with each page's text."""
     markdown = re.sub(r"<!-- figures: (\S+)(?: (\S+))? -->", lambda m: figures(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- bench: (\S+) -->", lambda m: bench(m[1]), markdown)
+    markdown = re.sub(r"<!-- tasks: (\S+) (\w+) -->", lambda m: tasks(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- published: (\S+) (\S+) -->", lambda m: published(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- methods: (table|list) -->", lambda m: METHODS[m[1]](), markdown)
     markdown = re.sub(r"<!-- variants: (\w+) -->", lambda m: variants(m[1]), markdown)
@@ -80,6 +82,37 @@ def bench(path: str) -> str:
         else []
     )
     return "\n\n".join([*_titled("", ["recipe", *BENCH], table), f"{_counts(counts)} seeds.", *said])
+
+
+def tasks(path: str, task: str) -> str:
+    """A row for each setting of a task: mean over the seeds, lowest and highest in brackets, in the order measured."""
+    file = ROOT / path
+    rows = json.loads(file.read_text(encoding="utf-8")).get(task, []) if file.exists() else []
+    measured = [row for row in rows if row["by_seed"]]
+    if not measured:
+        return f"*No figures of {task} are recorded in `{path}` yet.*"
+    names = [name for name in measured[0]["by_seed"][0] if name != "seed"]
+    settings = [name for name in measured[0] if name not in (*names, "seeds", "by_seed", "note", "error")]
+    table = [
+        [*(f"`{row[name]}`" for name in settings), *(_task_cell(row, name) for name in names)]
+        for row in measured
+    ]
+    failed = [f"Failed: {row['error']}" for row in rows if row.get("error")]
+    notes = [f"* {note}" for note in dict.fromkeys(row["note"] for row in rows if row.get("note"))]
+    said = ["\n".join(["Said by the program on this run:", "", *notes])] if notes else []
+    counts = {len(row["seeds"]) for row in measured}
+    return "\n\n".join(
+        [*_titled("", [*settings, *names], table), f"{_counts(counts)} seeds.", *failed, *said]
+    )
+
+
+def _task_cell(row: dict[str, Any], name: str) -> str:
+    if row[name] is None:
+        return "–"
+    each = [one[name] for one in row["by_seed"] if one[name] is not None]
+    if name == "names":
+        return f"{min(each):.0f}–{max(each):.0f}"
+    return f"{row[name]:.2f} ({min(each):.2f}–{max(each):.2f})"
 
 
 def _spread(row: dict[str, Any], name: str, factor: float, decimals: int) -> str:

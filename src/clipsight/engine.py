@@ -4,7 +4,7 @@ Safe to use from several threads: nothing here changes but the text cache, which
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +24,7 @@ from clipsight.language.tokens import check_texts, dropped_tails
 from clipsight.own_scores import fed_features, own_scores
 from clipsight.results import Provenance
 from clipsight.scoring import ContrastKind, contrast_maps, pooled_similarity
-from clipsight.scoring.choice import bare
+from clipsight.scoring.choice import same_names
 from clipsight.scoring.presence import MIN_NAMES, presence
 from clipsight.surgery import Accumulate, Features, Pass, Recipe, fit, get_recipe, recipe_ids, with_depth
 from clipsight.towers.card import Card, vision_family
@@ -36,6 +36,9 @@ from clipsight.towers.preprocess import Fit, Resolution, fit_size, to_pixels
 from clipsight.towers.view import VisionView
 
 Templates = str | Sequence[str] | None
+
+
+_KEPT = 16
 
 
 class Engine:
@@ -55,6 +58,7 @@ class Engine:
         self._lock = Lock()
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
         self._cache = TextCache()
+        self._kept: dict[Hashable, Any] = {}
         self._weights = self._weight_marks()
         self._fingerprint = loaded.fingerprint
 
@@ -118,6 +122,19 @@ class Engine:
             return recipe, ()
         fitted = fit(recipe, self.vision)
         return fitted.recipe, fitted.notes
+
+    def remembered(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gave for the key with the weights as they are; a few keys are kept."""
+        self._text_cache()
+        with self._lock:
+            if key in self._kept:
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > _KEPT:
+                self._kept.pop(next(iter(self._kept)))
+        return made
 
     def require_patches(self, recipe: Recipe) -> VisionView:
         """The image tower's view.
@@ -224,7 +241,7 @@ class Engine:
         if len(names) < MIN_NAMES:
             return unmeasured, f"{len(names)} names are too few to compare with; give at least {MIN_NAMES}"
         others = self.encode_text(names, prompts or None)
-        same = torch.tensor([[bare(text) == bare(name) for name in names] for text in asked])
+        same = same_names(asked, names)
         scores = presence(
             pooled_similarity(pooled, said), pooled_similarity(pooled, others), self.logit_scale, same
         )[0].cpu()
@@ -260,7 +277,7 @@ class Engine:
         marks = self._weight_marks()
         with self._lock:
             if marks != self._weights:
-                self._weights, self._cache = marks, TextCache()
+                self._weights, self._cache, self._kept = marks, TextCache(), {}
                 self._fingerprint = fingerprint(self.loaded.module)
             return self._cache
 

@@ -13,7 +13,7 @@ from clipsight.language.states import encode_poles, state_prompts
 from clipsight.language.tokens import check_texts
 from clipsight.results import Anomaly, Tags
 from clipsight.scoring import pooled_similarity
-from clipsight.scoring.choice import bare
+from clipsight.scoring.choice import same_names
 from clipsight.surgery import Recipe
 from clipsight.tasks.adapt import Adaptation, Adapter
 from clipsight.tasks.anomaly import find_anomalies
@@ -40,7 +40,7 @@ def tag(
     texts = engine.encode_text(asked, prompts or None)
     names = engine.card.contrast_vocabulary
     others = engine.encode_text(names, prompts or None) if names else None
-    same = torch.tensor([[bare(text) == bare(name) for name in names] for text in asked]) if names else None
+    same = same_names(asked, names) if names else None
     new = others[~same.any(0)] if others is not None and same is not None else None
     present, why = tag_presence(pooled, texts, engine.logit_scale, others, same)
     return Tags(
@@ -86,8 +86,11 @@ def anomaly(
     )
     engine.require_patches(chosen)
     seen_as = choose_views(views)
-    poles = encode_poles(
-        lambda texts: encode_texts(engine.text_view, engine.loaded.tokenizer, texts), prompts
+    poles = engine.remembered(
+        prompts,
+        lambda: encode_poles(
+            lambda said: encode_texts(engine.text_view, engine.loaded.tokenizer, said), prompts
+        ),
     )
     fitted = engine.fit(picture, resolution)
     found = find_anomalies(

@@ -311,8 +311,9 @@ class Lens:
             recipe: id or `Recipe`; None is "sc_clip" on towers of the depths it was published for (12 and 24 blocks),
                 "naclip" on others. A data-set variant such as "naclip.voc21-b16" brings its authors' window, scale and
                 thresholds, which the arguments below override.
-            window: "auto" slides windows of the model's own size by half of it over the picture at one and a half times
-                that size; "whole"; pixels of a window; or (window, stride).
+            window: "auto" sees a picture no larger than the model's own size whole, and slides windows of that size by
+                half of it over a larger one, at one and a half times the size; "whole"; pixels of a window; or
+                (window, stride).
             background: None, every pixel has a name; a probability below which a pixel has none; background words;
                 "presence", names that the picture as a whole does not show win nothing; or a `Background`.
             refine: "pamr", "guided", "propagation", or a `Refinement`; applied to scores before the softmax. None is

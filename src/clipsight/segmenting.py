@@ -71,7 +71,9 @@ def segment(
     chosen = engine.recipe(default_recipe(engine) if recipe is None else recipe)
     engine.require_patches(chosen)
     mended = _refinement_name(refine, chosen.setting)
-    plan = plan_segmentation(engine, chosen.setting, window, background, short_side, logit_scale, area)
+    plan = plan_segmentation(
+        engine, picture, chosen.setting, window, background, short_side, logit_scale, area
+    )
     asked = plan.background.names(parse_names(names))
     prompts = engine.templates(templates, "IN80")
     texts = engine.encode_text(asked.queries, prompts or None)
@@ -101,6 +103,8 @@ def segment(
         *made.notes,
         *found.notes,
     )
+    if len(asked.queries) == 1:
+        notes = (*notes, "One name alone has no rival and wins every pixel for certain; give further names.")
     if why:
         notes = (*notes, f"Presence was not measured: {why}.")
     return Segmentation(
@@ -134,6 +138,7 @@ def default_recipe(engine: Engine) -> str:
 
 def plan_segmentation(
     engine: Engine,
+    picture: Image.Image,
     setting: Setting | None,
     window: Window,
     background: Policy,
@@ -143,6 +148,8 @@ def plan_segmentation(
 ) -> Plan:
     """What the arguments, the recipe's data-set setting and the model's size come to, the former before the latter."""
     native = min(engine.loaded.preprocess.size)
+    if window == "auto" and setting is None and min(picture.size) <= native:
+        window = "whole"  # windows would only enlarge what there is to see
     crop, stride = _window(window, setting, engine)
     policy = Background.of(background)
     if background is None and setting is not None:

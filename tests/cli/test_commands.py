@@ -11,9 +11,14 @@ import pytest
 
 import clipsight
 from clipsight.cli import main
+from clipsight.cli.app import COMMANDS
 from clipsight.cli.checks import check_allocator, check_hub
 from clipsight.errors import ClipsightWarning, HubUnreachable
 
+VERBS = (
+    *("explain", "classify", "segment", "tag", "points", "anomaly"),
+    *("demo", "world", "bench", "models", "methods", "doctor"),
+)
 HEAVY = {"torch", "numpy", "matplotlib", "open_clip", "PIL", "scipy", "sklearn"}
 
 
@@ -24,7 +29,8 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )
     *page, modules = done.stdout.splitlines()
-    for verb in ("explain", "classify", "demo", "world", "bench", "models", "methods", "doctor"):
+    assert len(VERBS) == len(COMMANDS)
+    for verb in VERBS:
         assert any(verb in line for line in page)
     assert HEAVY.isdisjoint(modules.split())
 

@@ -149,7 +149,7 @@ def compare(
         if step.id in errors:
             continue
         try:
-            with _heard(notes[step.id]):
+            with heard(notes[step.id]):
                 found[step.id][step.seed] = measure(lens, step.recipe, step.parts, texts, contrast)
         except Exception as error:
             # Whatever goes wrong in one recipe belongs into its row: the figures of the others took minutes.
@@ -298,7 +298,7 @@ def _seconds(work: Callable[[Tensor], object], pixels: Tensor) -> float:
 
 
 @contextmanager
-def _heard(notes: list[str]) -> Iterator[None]:
+def heard(notes: list[str]) -> Iterator[None]:
     """Our warnings become notes, each once; those of libraries go their way."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ClipsightWarning)

@@ -45,7 +45,7 @@ def anomaly(
     tiles: bool = False,
     resolution: str = "native",
     model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    output: AnomalyOutput = AnomalyOutput(),  # noqa: B008 - frozen
+    output: AnomalyOutput = AnomalyOutput(),
     json: bool = False,
 ) -> int:
     """Is this thing damaged, and where?

@@ -18,6 +18,10 @@ from clipsight.errors import ClipsightError, ClipsightWarning
 COMMANDS = {
     "explain": "Where in the picture does the model see these words?",
     "classify": "Which of these labels fits the picture best?",
+    "segment": "What is where in this picture, of these names?",
+    "tag": "Which of these things are in the picture? Several may be, or none.",
+    "points": "Where should a segmenter such as SAM be told to look for these words?",
+    "anomaly": "Is this thing damaged, and where?",
     "demo": "Explain a bundled picture with the bundled model, offline.",
     "world": "Write a data set of the emoji world, with perfect ground truth.",
     "models": "List the models that can be loaded by name.",

@@ -21,6 +21,7 @@ _OTHER_SUFFIXES = (
     "csv",
     "txt",
     "htm",
+    "geojson",
 )
 
 

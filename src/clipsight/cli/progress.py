@@ -52,4 +52,4 @@ def part_done(done: int, total: int) -> None:
     running = _RUNNING.get()
     if running is not None:
         progress, parts = running
-        progress.update(parts, completed=done, total=total, visible=1 < total and done < total)
+        progress.update(parts, completed=done, total=total, visible=total > 1 and done < total)

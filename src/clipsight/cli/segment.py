@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 from rich.markup import escape
@@ -77,18 +77,18 @@ def segment(
     name: Repeated = (),
     names_file: Path | None = None,
     vocabulary: str | None = None,
-    method: str = "sc_clip",
+    method: str = "auto",
     window: str = "auto",
     background: str = "auto",
     background_word: Repeated = (),
-    refine: Literal["none", "pamr", "guided", "propagation"] = "none",
+    refine: Literal["auto", "none", "pamr", "guided", "propagation"] = "auto",
     templates: Templates = ("auto",),
     short_side: int | None = None,
     logit_scale: float | None = None,
     area: float | None = None,
     batch: int = 8,
     model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    output: SegmentOutput = SegmentOutput(),  # noqa: B008 - frozen
+    output: SegmentOutput = SegmentOutput(),
     json: bool = False,
 ) -> int:
     """What is where in this picture, of these names?
@@ -103,15 +103,15 @@ def segment(
         names_file: A UTF-8 file with one such name a line.
         vocabulary: The names of a benchmark instead: voc20, voc21, pc59, pc60, coco-object, coco-stuff, cityscapes,
             ade20k; with ":P" plain names without synonyms.
-        method: How patch features are made; `clipsight methods` lists them. One such as naclip.voc21-b16 brings its
-            authors' window, scale and thresholds.
+        method: How patch features are made; `clipsight methods` lists them. `auto` is sc_clip for models of 12 or 24
+            blocks, naclip for others. One such as naclip.voc21-b16 brings its authors' window, scale and thresholds.
         window: `auto` slides the model's own size over the picture enlarged; `whole` looks once; 224 are the pixels of
             a window, 224,112 window and step.
         background: What has no name: `none`, nothing; a probability such as 0.2 below which a pixel has none;
             `presence`, names that the picture as a whole does not show. `auto` is what the method's setting says, else
             none.
         background_word: A word for everything else, such as sky; repeat it for each.
-        refine: What draws the edges onto those of the picture.
+        refine: What draws the edges onto those of the picture; `auto` is what the method's setting says, else `none`.
         templates: `auto` for those that suit the model, `none`, a set such as IN80, or a sentence with {} for the
             name; repeat it for several sentences.
         short_side: Pixels of the picture's short side as the windows see it.
@@ -126,7 +126,7 @@ def segment(
     seen_through = _read_window(window)
     _check_numbers(short_side=short_side, logit_scale=logit_scale, area=area, batch=batch)
     prompts = read_templates(templates)
-    recipe = read_method(method)
+    recipe = None if method == "auto" else read_method(method)
 
     def ask(lens: "Lens", picture: str) -> Segmented:
         found = lens.segment(
@@ -135,7 +135,7 @@ def segment(
             recipe=recipe,
             window=seen_through,
             background=policy,
-            refine=None if refine == "none" else refine,
+            refine=None if refine == "auto" else refine,
             templates=prompts,
             short_side=short_side,
             logit_scale=logit_scale,
@@ -243,8 +243,6 @@ def _check_numbers(
 
 def _plan(pictures: Sequence[str], output: SegmentOutput) -> dict[str, list[Path]]:
     """As `plan_outputs`, with `labels` written as `.labels.png`, or under the name that was given."""
-    from typing import get_args
-
     named = output.out is not None and output.out.suffix.lower() == ".png" and not output.out.is_dir()
     if named and output.format == ("labels",):
         output = SegmentOutput(out=output.out, overwrite=output.overwrite)
@@ -257,14 +255,15 @@ def _plan(pictures: Sequence[str], output: SegmentOutput) -> dict[str, list[Path
 
 def _show(picture: str, result: Segmented, files: Sequence[Path]) -> None:
     from clipsight.results.segmentation import NOTHING
-    from clipsight.results.wording import printable
+    from clipsight.results.wording import number, printable
 
     found, console = result.found, terminal()
     console.print(f"[bold]{escape(picture)}[/bold] -> {escape(', '.join(map(str, files)))}")
     for name in found.present[:MOST_LINES]:
         k = found.index(name)
         share, score = float(found.areas[k]), float(found.scores[k])
-        console.print(f"  {escape(printable(name))}: {share:.1%} of the picture, probability {score:.2f}")
+        sure = f"{score:.2f}" if score >= 0.01 else number(score)  # of 2,000 names none is likely
+        console.print(f"  {escape(printable(name))}: {share:.1%} of the picture, probability {sure}")
     if len(found.present) > MOST_LINES:
         console.print(f"  and {len(found.present) - MOST_LINES} smaller ones")
     rest = 1 - sum(float(found.areas[found.index(name)]) for name in found.present)
@@ -276,5 +275,10 @@ def _show(picture: str, result: Segmented, files: Sequence[Path]) -> None:
         without = [one for one in found.classes[int(found.background) :] if one not in present]
         some = ", ".join(map(printable, without[:8])) + (f" and {absent - 8} more" if absent > 8 else "")
         console.print(f"  no pixel: {escape(some)}", style="dim")
+    if len(found.classes) == 1 and found.present:
+        console.print(
+            "  note: a name alone has no rival and wins every pixel; add further names, or --background-word wall.",
+            style="dim",
+        )
     for note in found.notes:
         console.print(f"  note: {escape(note)}", style="dim")

@@ -56,8 +56,8 @@ def similarity_to_points(
 
     The map is made `downsample` times coarser (bilinear) and min-maxed; cells at or above `threshold`
     are positive, never more than half of all cells; the same number of lowest cells is negative.
-    A cell gives its centre in a picture of `size` = (H, W) pixels. Constant maps and maps that are
-    not finite give no points.
+    A cell gives its centre in a picture of `size` = (H, W) pixels; in one smaller than the grid, pixels that
+    would be both are left out. Constant maps and maps that are not finite give no points.
 
     Errors: ValueError when `threshold` is outside (0, 1] or `downsample` below 1.
     Source: arXiv 2304.05653, `similarity_map_to_points` of xmed-lab/CLIP_Surgery at d4696d4.
@@ -85,7 +85,21 @@ def similarity_to_points(
     # integer arithmetic for int(min((cell + 0.5) * width / w, width - 1))
     x = np.minimum((2 * (cells % w) + 1) * width // (2 * w), width - 1)
     y = np.minimum((2 * (cells // w) + 1) * height // (2 * h), height - 1)
-    return np.stack([x, y], axis=1).astype(np.int64), np.repeat(np.array([1, 0], np.int64), count)
+    return _agreeing(np.stack([x, y], axis=1).astype(np.int64), np.repeat(np.array([1, 0], np.int64), count))
+
+
+def _agreeing(
+    points: Int[np.ndarray, "P 2"], labels: Int[np.ndarray, "P"]
+) -> tuple[Int[np.ndarray, "Q 2"], Int[np.ndarray, "Q"]]:
+    """Each pixel once, and none that would be positive and negative: cells of a tiny picture share their pixels."""
+    said: dict[tuple[int, int], set[int]] = {}
+    for (x, y), label in zip(points.tolist(), labels.tolist(), strict=True):
+        said.setdefault((x, y), set()).add(label)
+    kept = [(place, next(iter(found))) for place, found in said.items() if len(found) == 1]
+    if len(kept) == len(points):
+        return points, labels
+    places = np.array([place for place, _ in kept], np.int64).reshape(-1, 2)
+    return places, np.array([label for _, label in kept], np.int64)
 
 
 def joint_points(

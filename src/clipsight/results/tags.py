@@ -16,9 +16,7 @@ from .wording import number, printable
 THERE = 0.8
 """The presence from which a label counts as there.
 
-Of many labels some are at 0.5 by chance: with all 188 nouns of the emoji world as labels and the bundled model, 38 to
-43 % of those at 0.5 or above are there (recall 0.60 to 0.66), and 68 to 71 % of those at 0.8 or above (recall 0.46 to
-0.52), about where the F1 score is highest.
+Of many labels some are at 0.5 by chance; precision and recall at this value are in docs/tasks_measured.md.
 """
 
 

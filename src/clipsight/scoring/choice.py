@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
 from clipsight.language.tokens import check_texts
 from clipsight.scoring.contrast import ContrastKind
 
@@ -66,3 +70,9 @@ def choose_contrast(
 def bare(text: str) -> str:
     """A text without case, article and blanks at its ends, to tell whether two texts name the same thing."""
     return re.sub(r"^(an?|the)\s+", "", text.strip().lower())
+
+
+def same_names(texts: Sequence[str], names: Sequence[str]) -> Bool[Tensor, "T M"]:
+    """Which texts and names are the same thing, articles and case apart."""
+    known = [bare(name) for name in names]
+    return torch.tensor([[one == name for name in known] for one in map(bare, texts)])
