@@ -105,7 +105,7 @@ def segment(
             ade20k; with ":P" plain names without synonyms.
         method: How patch features are made; `clipsight methods` lists them. `auto` is sc_clip for models of 12 or 24
             blocks, naclip for others. One such as naclip.voc21-b16 brings its authors' window, scale and thresholds.
-        window: `auto` slides the model's own size over the picture enlarged; `whole` looks once; 224 are the pixels of
+        window: `auto` slides the model's own size over a larger picture; `whole` looks once; 224 are the pixels of
             a window, 224,112 window and step.
         background: What has no name: `none`, nothing; a probability such as 0.2 below which a pixel has none;
             `presence`, names that the picture as a whole does not show. `auto` is what the method's setting says, else
