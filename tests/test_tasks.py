@@ -137,10 +137,16 @@ def test_methods_with_a_second_pass_run_in_every_window(lens, scene):
 
 def test_progress_counts_windows(lens, scene):
     seen = []
-    lens.segment(
-        scene.image, named(scene), recipe="naclip", batch=2, progress=lambda *step: seen.append(step)
-    )
+    larger = scene.image.resize((168, 168))
+    lens.segment(larger, named(scene), recipe="naclip", batch=2, progress=lambda *step: seen.append(step))
     assert seen[-1][0] == seen[-1][1] == 4
+
+
+def test_a_small_picture_is_seen_whole_and_a_larger_one_through_windows(lens, scene):
+    small = lens.segment(scene.image, named(scene), recipe="naclip")
+    large = lens.segment(scene.image.resize((200, 130)), named(scene), recipe="naclip")
+    assert small.provenance.settings["window"]["crop"] == 0
+    assert large.provenance.settings["window"] == {"short_side": 168, "crop": 112, "stride": 56}
 
 
 def test_tags_tell_present_from_absent(lens, scene):

@@ -51,8 +51,8 @@ def test_pamr_helps_clip_surgery():
 
 
 def test_windows_name_pixels_too():
-    assert segmented("clip_surgery", "auto") > 0.28
-    assert segmented("sc_clip", "auto") > 0.4
+    assert segmented("clip_surgery", "windows") > 0.28
+    assert segmented("sc_clip", "windows") > 0.4
 
 
 @pytest.mark.parametrize(("recipe", "floor"), [("clip_surgery", 0.75), ("sc_clip", 0.6)])

@@ -233,7 +233,7 @@ def jobs_of(lens: Lens, recipes: Sequence[str], contrast: Contrast = "labels") -
             work=_segmenting(lens, one, window, refine),
         )
         for one in few
-        for picture, window in (("whole", "whole"), ("windows", "auto"))
+        for picture, window in (("whole", "whole"), ("windows", "windows"))
         for refine in REFINEMENTS
     ]
     jobs += [
@@ -287,8 +287,14 @@ def segmentation_figures(
     """Naming of the pixels of objects, among the nouns of these scenes; `measure_tasks` says what the figures are."""
     names = shown(scenes)
     confusion = np.zeros((len(names), len(names)), np.int64)
+    side = min(lens.card.size)
+    seen: dict[str, Any] = (
+        {"window": (side, side // 2), "short_side": side * 3 // 2}
+        if window == "windows"
+        else {"window": window}
+    )
     for scene in scenes:
-        made = lens.segment(scene.image, names, recipe, window, refine=refine)
+        made = lens.segment(scene.image, names, recipe, refine=refine, **seen)
         confusion += _confusion(made.labels.numpy(), truth(scene, names), len(names))
     return {
         "miou": mean_iou(confusion),
