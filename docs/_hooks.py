@@ -7,6 +7,8 @@
 | `<!-- bench: PATH -->` | the table of what `clipsight bench world --json` printed into PATH |
 | `<!-- tasks: PATH TASK -->` | one table of what `clipsight bench tasks --json` printed into PATH |
 | `<!-- published: TOWER PATH -->` | mIoU published with that tower, our figures of PATH in the last columns |
+| `<!-- models: counts -->`, `<!-- models: table -->` | how many architectures are read, or each in a line |
+| `<!-- micro: PATH -->` | what `scripts/train_micro.py measure` wrote into PATH |
 | `<!-- methods: table -->`, `<!-- methods: list -->` | every method in a line, or with paper and differences |
 | `<!-- variants: options -->`, `<!-- variants: settings -->` | options of the authors, their settings for data sets |
 
@@ -30,6 +32,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(r"<!-- tasks: (\S+) (\w+) -->", lambda m: tasks(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- published: (\S+) (\S+) -->", lambda m: published(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- methods: (table|list) -->", lambda m: METHODS[m[1]](), markdown)
+    markdown = re.sub(r"<!-- models: (table|counts) -->", lambda m: MODELS[m[1]](), markdown)
+    markdown = re.sub(r"<!-- micro: (\S+) -->", lambda m: micro(m[1]), markdown)
     markdown = re.sub(r"<!-- variants: (\w+) -->", lambda m: variants(m[1]), markdown)
     return re.sub(r"<!-- help: (\w+) -->", lambda m: help_page(m[1]), markdown)
 
@@ -225,6 +229,69 @@ def methods_list() -> str:
 
 
 METHODS = {"table": methods_table, "list": methods_list}
+
+
+def models_counts() -> str:
+    """How many of open_clip's architectures are read, and how many take CLIP Surgery."""
+    from clipsight.towers.table import FILE, architectures
+
+    known = architectures()
+    version = json.loads(FILE.read_text(encoding="utf-8"))["open_clip"]
+    cut = sum(not _why_not(facts) for facts in known.values())
+    return (
+        f"Of the {len(known)} architectures that open_clip {version} lists, the patches of **{len(known)}** are read and "
+        f"**{cut}** ({cut / len(known):.0%}) take CLIP Surgery."
+    )
+
+
+def models_table() -> str:
+    """A line for each architecture of open_clip."""
+    from clipsight.towers.table import architectures
+
+    rows = []
+    for name, facts in architectures().items():
+        depth = "pool" if facts.pool_only else str(facts.depth or "one piece")
+        text = f"{facts.context}, {facts.text}"
+        size = f"{facts.size[0]}" if facts.size[0] == facts.size[1] else "×".join(map(str, facts.size))
+        grid = "×".join(map(str, facts.grid))
+        rows.append([f"`{name}`", facts.family, size, grid, depth, facts.pools, text, "–" if _why_not(facts) else "yes"])
+    columns = ["model", "image tower", "pixels", "grid", "blocks", "pools by", "text tower", "surgery"]
+    return "\n".join(_titled("", columns, rows))
+
+
+MODELS = {"table": models_table, "counts": models_counts}
+
+
+def _why_not(facts: Any) -> str:
+    from clipsight.surgery import fit, get_recipe, why_not
+
+    return why_not(fit(get_recipe("clip_surgery"), facts).recipe, facts)
+
+
+def micro(path: str) -> str:
+    """A table for each tower: maps with and without surgery."""
+    file = ROOT / path
+    if not file.exists():
+        return f"*No figures are recorded in `{path}` yet.*"
+    parts = []
+    for name, tower in json.loads(file.read_text(encoding="utf-8")).items():
+        top1, raw = tower["noun_top1"], {row["recipe"]: row for row in tower["none"]}
+        rows = [
+            [
+                f"`{row['recipe']}`",
+                _spread(row, "auroc", 1.0, 3),
+                _spread(row, "pointing", 1.0, 3),
+                _spread(raw[row["recipe"]], "auroc", 1.0, 3),
+                _spread(raw[row["recipe"]], "pointing", 1.0, 3),
+            ]
+            for row in tower["labels"]
+        ]
+        title = (
+            f"{name}: {tower['family']}, grid {tower['grid'][0]} × {tower['grid'][1]}, noun top-1 {top1['mean']:.2f} "
+            f"({top1['low']:.2f}–{top1['high']:.2f})"
+        )
+        parts += _titled(title, ["recipe", "AUROC", "pointing", "AUROC, raw", "pointing, raw"], rows)
+    return "\n\n".join(parts)
 
 
 def variants(kind: str) -> str:

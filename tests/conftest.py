@@ -1,10 +1,11 @@
-"""What every test runs under: checked shapes, two threads, no network."""
+"""What every test runs under: checked shapes, two threads, no network, no cache on disk."""
 
 import os
 import socket
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads cost more than they give
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["CLIPSIGHT_CACHE"] = "off"
 os.environ["TQDM_DISABLE"] = "1"
 os.environ["COLUMNS"] = "110"
 os.environ.pop("FORCE_COLOR", None)

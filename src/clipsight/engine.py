@@ -20,18 +20,28 @@ from clipsight.errors import ClipsightWarning, Unsupported
 from clipsight.language.cache import TextCache
 from clipsight.language.encode import encode_empty, encode_ids, encode_texts
 from clipsight.language.prompts import resolve_templates
+from clipsight.language.text_store import text_store
 from clipsight.language.tokens import check_texts, dropped_tails
 from clipsight.own_scores import fed_features, own_scores
 from clipsight.results import Provenance
 from clipsight.scoring import ContrastKind, contrast_maps, pooled_similarity
 from clipsight.scoring.choice import same_names
 from clipsight.scoring.presence import MIN_NAMES, presence
-from clipsight.surgery import Accumulate, Features, Pass, Recipe, fit, get_recipe, recipe_ids, with_depth
-from clipsight.towers.card import Card, vision_family
+from clipsight.surgery import (
+    Accumulate,
+    Features,
+    Pass,
+    Recipe,
+    fit,
+    get_recipe,
+    recipe_ids,
+    why_not,
+    with_depth,
+)
+from clipsight.towers.card import Card
+from clipsight.towers.families import towers_of
 from clipsight.towers.fingerprint import fingerprint
 from clipsight.towers.loading import Loaded
-from clipsight.towers.open_clip_text import OpenClipText
-from clipsight.towers.open_clip_vit import OpenClipVision
 from clipsight.towers.preprocess import Fit, Resolution, fit_size, to_pixels
 from clipsight.towers.view import VisionView
 
@@ -51,13 +61,13 @@ class Engine:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        self.text_view = OpenClipText(loaded.module)
-        _, self.off = vision_family(loaded.module)
-        self.vision = None if self.off else OpenClipVision(loaded.module.get_submodule("visual"))
+        towers = towers_of(loaded.module)
+        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
         self._fit_notes: dict[Recipe, tuple[str, ...]] = {}
         self._lock = Lock()
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
-        self._cache = TextCache()
+        self._disk = text_store(loaded.module, loaded.tokenizer, self.text_view.context)
+        self._cache = TextCache(disk=self._disk)
         self._kept: dict[Hashable, Any] = {}
         self._weights = self._weight_marks()
         self._fingerprint = loaded.fingerprint
@@ -84,11 +94,12 @@ class Engine:
         return float(self.loaded.module.get_parameter("logit_scale").detach().float().exp())
 
     def fit(self, picture: Image.Image, resolution: Resolution) -> Fit:
-        """The size at which a picture is seen; towers without a patch grid take their own square only."""
-        native = self.loaded.preprocess.size
+        """The size at which a picture is seen; towers of one size, or without patches to see, take their own."""
         if self.vision is None:
+            native = self.loaded.preprocess.size
             return fit_size((picture.height, picture.width), "square", native, native)
-        return fit_size((picture.height, picture.width), resolution, native, self.vision.patch)
+        asked = resolution if self.vision.any_size else "square"
+        return fit_size((picture.height, picture.width), asked, self.vision.native_size, self.vision.patch)
 
     def pixels(self, picture: Image.Image, fit: Fit) -> Float[Tensor, "1 3 H W"]:
         """Normalised pixels, in the model's number type on its device."""
@@ -254,6 +265,7 @@ class Engine:
             model=self.loaded.name,
             pretrained=self.loaded.pretrained,
             fingerprint=self.fingerprint,
+            activation=self.loaded.activation,
             versions=_versions(),
             **made,
         )
@@ -277,7 +289,7 @@ class Engine:
         marks = self._weight_marks()
         with self._lock:
             if marks != self._weights:
-                self._weights, self._cache, self._kept = marks, TextCache(), {}
+                self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
                 self._fingerprint = fingerprint(self.loaded.module)
             return self._cache
 
@@ -290,16 +302,7 @@ class Engine:
     def _why_off(self, name: str) -> str:
         if self.vision is None:
             return self.off
-        there = len(self.vision.blocks)
-        recipe, _ = self._fitted(get_recipe(name))
-        if (needed := recipe.path.count(there)) > there:
-            return f"it works in {needed} blocks, and this tower has {there}."
-        try:
-            for record in recipe.records:
-                record.span.indices(there)
-        except Unsupported as error:
-            return str(error)
-        return ""
+        return why_not(self._fitted(get_recipe(name))[0], self.vision)
 
 
 @contextmanager

@@ -26,3 +26,8 @@ class HubUnreachable(ClipsightError, OSError):
 
 class ClipsightWarning(UserWarning):
     """Something was done differently from what was asked, or needs the user's eye."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, for a sentence of ours: its first line, at most 160 characters."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

@@ -19,7 +19,7 @@ from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, picture_name, read_picture
 from clipsight.results import Anomaly, Classification, Explanation, Segmentation, Tags
 from clipsight.scoring.choice import Contrast, choose_contrast
-from clipsight.seen import Seen, encode_together
+from clipsight.seen import Seen, encode_together, see_all
 from clipsight.segmenting import Progress, Window, segment
 from clipsight.surgery import Features, Recipe, recipe_ids
 from clipsight.tasks import Refinement
@@ -39,16 +39,21 @@ def load(
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
     quick_gelu: bool | None = None,
+    *,
+    trust_program: bool = False,
 ) -> "Lens":
     """Open a model.
 
     Args:
-        model: open_clip name, path of an open_clip model-config .json, "local-dir:PATH", "hf-hub:org/name",
-            "clipsight-tiny" (bundled, offline) or a live open_clip module.
-        pretrained: open_clip tag or path of a weight file; None with a live module, a folder or the bundled model.
+        model: open_clip name, path of a weight file or of an open_clip model-config .json, "local-dir:PATH",
+            "hf-hub:org/name", "hf:org/name" or "hf:FOLDER" (transformers), "clipsight-tiny" (bundled, offline), or a
+            live module of open_clip's or transformers'.
+        pretrained: open_clip tag or path of a weight file; None with any model that has its own weights. "#ema" behind
+            a path takes the averaged weights of a training checkpoint, "#NAME" its entry NAME.
         device: None takes CUDA, else MPS, else the CPU.
         dtype: None is float32.
-        quick_gelu: None takes what the tag or the configuration says.
+        quick_gelu: None takes what the tag, the configuration or the weight file says.
+        trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
 
     Raises:
         ValueError, CheckpointError, HubUnreachable, Unsupported: see `clipsight.towers.loading.load_model`.
@@ -59,7 +64,7 @@ def load(
         >>> lens.card.family
         'open_clip ViT'
     """
-    return Lens(load_model(model, pretrained, device, dtype, quick_gelu))
+    return Lens(load_model(model, pretrained, device, dtype, quick_gelu, trust_program=trust_program))
 
 
 def recipes() -> tuple[str, ...]:
@@ -83,6 +88,10 @@ class Lens:
     def __init__(self, loaded: Loaded) -> None:
         self._engine = Engine(loaded)
 
+    def __reduce__(self) -> "tuple[type[Lens], tuple[Loaded]]":
+        """Pickled as its model; caches and locks are made anew, so a lens can go to a spawned process."""
+        return Lens, (self._engine.loaded,)
+
     def __repr__(self) -> str:
         return f"Lens({self._engine.loaded.name!r}, {self.card.family}, {self.device}, {self.dtype})"
 
@@ -95,6 +104,16 @@ class Lens:
     def module(self) -> nn.Module:
         """The open_clip model, as found."""
         return self._engine.loaded.module
+
+    @property
+    def loaded(self) -> Loaded:
+        """The model as it was loaded: name, weights asked for, tokenizer, what it expects of its pictures."""
+        return self._engine.loaded
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the weights as they are now; the activation is no weight and does not count."""
+        return self._engine.fingerprint
 
     @property
     def device(self) -> torch.device:
@@ -250,6 +269,10 @@ class Lens:
         Returns:
             `Explanation`: raw signed maps, cosines, presence, trust lines, provenance.
 
+        Raises:
+            PictureError: not a picture. Of a list every picture is read before any is encoded, and one error names
+                all that cannot be read; the command line goes on without them instead.
+
         Not claimed: that a bright spot means the thing is there. Read `presence`.
 
         Example:
@@ -260,15 +283,15 @@ class Lens:
         """
         if not isinstance(image, list | tuple):
             return self.see(image, resolution).explain(texts, method, contrast, templates)
-        choose_contrast(
-            contrast, len(check_texts(texts)), texts, self.card.contrast_vocabulary
-        )  # refuses before the work
+        # What can be refused is refused before the work.
+        asked = check_texts(texts, self._engine.loaded.tokenizer)
+        choose_contrast(contrast, len(asked), asked, self.card.contrast_vocabulary)
         recipe = self._engine.recipe(method)
-        if recipe.needs_texts:  # its passes are large, and each picture's goes on by itself
-            return [self.see(one, resolution).explain(texts, method, contrast, templates) for one in image]
-        seen = [self.see(one, resolution) for one in image]
-        encode_together(self._engine, seen, recipe, batch)
-        return [one.explain(texts, method, contrast, templates) for one in seen]
+        seen = see_all(self._engine, image, resolution)
+        if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
+            encode_together(self._engine, seen, recipe, batch)
+        # Each lets go of its passes when it is done.
+        return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
 
     def classify(
         self,

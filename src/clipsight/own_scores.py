@@ -107,7 +107,7 @@ def _stepped(
         case KeySmoothing():
             keys = run.keys()
             projected = step.mode == "compat"
-            keys = run.view.blocks[-1].merge(keys) if projected else rearrange(keys, "B K N d -> B N (K d)")
+            keys = run.blocks[-1].merge(keys) if projected else rearrange(keys, "B K N d -> B N (K d)")
             return key_smoothing(scores, keys, threshold=step.threshold, mode=step.mode)
         case PromptDenoising():
             return prompt_denoising(scores, threshold=step.threshold)

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipsight.engine import Engine, Templates
-from clipsight.errors import ClipsightWarning
+from clipsight.errors import ClipsightWarning, PictureError
 from clipsight.language.tokens import check_texts
 from clipsight.own_scores import own_scores
-from clipsight.pictures import PictureSource, picture_name, read_picture
+from clipsight.pictures import PictureSource, picture_name, read_noted
 from clipsight.results import Classification, Explanation
 from clipsight.scoring import contrast_maps, pooled_similarity
 from clipsight.scoring.choice import Contrast, choose_contrast
@@ -25,6 +25,9 @@ from clipsight.towers.preprocess import Resolution
 
 _FLAT = 1e-7
 """Maps that vary by less are the same everywhere."""
+
+_MOST_NAMED = 20
+"""Unreadable pictures of a list that an error names."""
 
 _NOT_FINITE = (
     "The model gave scores that are not finite (NaN or infinite): nothing can be read from them. Check the weights, "
@@ -41,11 +44,11 @@ class Seen:
     """
 
     def __init__(self, engine: Engine, image: PictureSource, resolution: Resolution = "native") -> None:
-        self.picture = read_picture(image)
+        self.picture, read_notes = read_noted(image)
         self.source = picture_name(image)
         self._engine = engine
         self._fit = engine.fit(self.picture, resolution)
-        self.size, self.notes = self._fit.size, self._fit.notes
+        self.size, self.notes = self._fit.size, (*read_notes, *self._fit.notes)
         self._kept: dict[Recipe, Features] = {}
         self._passes: dict[Recipe, Pass] = {}
         self._pooled: Tensor | None = None
@@ -194,6 +197,27 @@ class Seen:
             warnings.warn(_NOT_FINITE, ClipsightWarning, stacklevel=4)
             notes.append(_NOT_FINITE)
         return tuple(notes)
+
+
+def see_all(engine: Engine, images: Sequence[PictureSource], resolution: Resolution) -> list[Seen]:
+    """Every picture, read before any is encoded.
+
+    Raises:
+        PictureError: one for all that cannot be read, each with its place in `images` from 0.
+    """
+    seen, refused = [], []
+    for place, image in enumerate(images):
+        try:
+            seen.append(Seen(engine, image, resolution))
+        except PictureError as error:
+            refused.append(f"[{place}] {error}")
+    if refused:
+        more = f" And {len(refused) - _MOST_NAMED:,} more." if len(refused) > _MOST_NAMED else ""
+        raise PictureError(
+            f"{len(refused):,} of {len(images):,} pictures cannot be read, so none was encoded; take them out of the "
+            f"list: {' '.join(refused[:_MOST_NAMED])}{more}"
+        )
+    return seen
 
 
 def encode_together(engine: Engine, seen: Sequence[Seen], recipe: Recipe, batch: int) -> None:

@@ -24,7 +24,7 @@ def test_writes_beside_the_working_directory_and_prints_a_line_and_the_trust_of_
 def test_defaults_are_those_of_the_python_api(lens, run):
     run("explain", "dog.jpg", "--text", "a dog")
     assert lens.loaded == [
-        ("ViT-B-16", {"pretrained": "openai", "device": None, "dtype": None, "quick_gelu": None})
+        ("ViT-B-16", {"pretrained": "openai", "device": None, "dtype": None, "quick_gelu": None, "trust_program": False})
     ]
     assert lens.asked == [
         {
@@ -79,7 +79,7 @@ def test_model_options_reach_load_and_openai_is_for_the_default_model_alone(lens
         "--no-quick-gelu",
     )
     assert lens.loaded == [
-        ("clipsight-tiny", {"pretrained": None, "device": None, "dtype": "bfloat16", "quick_gelu": False})
+        ("clipsight-tiny", {"pretrained": None, "device": None, "dtype": "bfloat16", "quick_gelu": False, "trust_program": False})
     ]
 
 
@@ -105,7 +105,8 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(lens, run):
 def test_a_bad_picture_is_reported_and_the_others_go_on(lens, run):
     code, out, err = run("explain", "broken.png", "missing*.png", "dog.jpg", "--text", "a dog")
     assert code == 1
-    missing, broken = err.splitlines()
+    count, broken, missing = err.splitlines()
+    assert count == "clipsight: 2 of 3 pictures failed:"
     assert "missing*.png" in missing
     assert "broken.png" in broken
     assert "Traceback" not in err

@@ -106,7 +106,7 @@ def test_points_are_written_when_asked_and_kept(lens, run):
     assert sorted(file.name for file in Path("new").iterdir()) == ["cat.points.json", "dog.points.json"]
     assert json.loads(Path("new/dog.points.json").read_text())["image_size"] == [24, 32]
     code, _, err = run(*ask, "--out", "new")
-    assert (code, len(err.splitlines())) == (1, 2)
+    assert (code, len(err.splitlines())) == (1, 3)  # how many, and which
     assert run(*ask, "--out", "new", "--overwrite")[0] == 0
 
 
@@ -122,7 +122,7 @@ def test_sam_is_loaded_once_and_its_best_mask_written(lens, sam, run):
         mask = np.asarray(picture)
     assert (mask.shape, mask[0, 0], mask[0, 31]) == ((24, 32), 0, 255)
     code, out, err = run(*ask, "--json")
-    assert (code, len(err.splitlines()), len(sam)) == (1, 2, 5)  # kept, and nothing was loaded for them
+    assert (code, len(err.splitlines()), len(sam)) == (1, 3, 5)  # kept, and nothing was loaded for them
 
 
 def test_masks_and_points_with_a_name_of_ones_own(lens, sam, run):

@@ -190,7 +190,7 @@ def test_existing_files_are_kept_and_other_pictures_go_on(asked, lens, run):
     Path("dog.segment.labels.png").write_text("mine")
     code, out, err = run("segment", "dog.jpg", "broken.png", "cat.png", "--name", "x", "--format", "labels")
     assert (code, Path("dog.segment.labels.png").read_text()) == (1, "mine")
-    kept, broken = err.splitlines()
+    _, kept, broken = err.splitlines()
     assert "--overwrite" in kept
     assert "broken.png" in broken
     assert "cat.png -> cat.segment.labels.png" in out

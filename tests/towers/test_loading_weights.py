@@ -9,8 +9,14 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 
 from clipsight.errors import CheckpointError, ClipsightWarning
-from clipsight.towers.checkpoints import apply_state, read_state
+from clipsight.towers.checkpoints import apply_state
+from clipsight.towers.training_files import State
+from clipsight.towers.weight_files import read_weights
 from tiny import TINY_TEXT, TINY_VISION, tiny_clip
+
+
+def read_state(path: object) -> State:
+    return read_weights(str(path)).state
 
 
 class Code:

@@ -15,7 +15,7 @@ from clipsight.towers import token_tree as tree_module
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.towers.token_tree import token_tree
 from clipsight.towers.view import BlockView, TextView
-from tiny import TINY_TEXT, TINY_VISION, tiny_clip
+from tiny import TINY_TEXT, TINY_VISION, needs_options, tiny_clip
 
 GOLDENS = Path(__file__).parents[3] / "shared" / "goldens"
 TEXTS = [
@@ -31,8 +31,9 @@ EOS = 7
 
 def custom(seed: int = 0, **text: object) -> open_clip.CustomTextCLIP:
     """A small CustomTextCLIP with ids below 50."""
-    torch.manual_seed(seed)
     settings = {**TINY_TEXT, "vocab_size": 50, "context_length": 12, "eos_id": EOS, **text}
+    needs_options(settings)
+    torch.manual_seed(seed)
     return open_clip.CustomTextCLIP(32, CLIPVisionCfg(**TINY_VISION), CLIPTextCfg(**settings)).eval()
 
 
@@ -94,7 +95,6 @@ def test_no_end_token_at_all_is_pooled_as_the_library_does():
         {"pool_type": "first"},
         {"no_causal_mask": True, "pool_type": "last", "proj_bias": True},
         {"proj_type": "none", "width": 32, "pool_type": "last"},
-        {"qk_norm": True},
         {"embed_cls": True},
     ],
     ids=str,
@@ -106,6 +106,16 @@ def test_towers_where_cutting_would_be_wrong_read_whole_contexts(text):
     torch.testing.assert_close(view.encode(ids), model.encode_text(ids), atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="all of its 12 positions, got 11"):
         view.encode(ids[:, :11])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text", [{"qk_norm": True}, {"scale_heads": True, "scale_attn": True, "scale_fc": True}], ids=str)
+def test_custom_blocks_are_cut_and_shared_too(text):
+    model, ids = custom(**text), ids_with_end()
+    view = OpenClipText(model)
+    assert view.cuttable
+    assert view.blocks
+    torch.testing.assert_close(view.encode(ids), model.encode_text(ids), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

@@ -7,9 +7,11 @@ import threading
 import pytest
 import torch
 
+import clipsight
 from clipsight.towers import positions
 from clipsight.towers.open_clip_vit import OpenClipVision
 from clipsight.towers.positions import POSITION_RULES, PositionCache, interpolate_positions
+from clipsight.world import make_scene
 from tiny import pixels, tiny_clip
 
 TABLE = torch.randn(1 + 4 * 6, 8, generator=torch.Generator().manual_seed(3))
@@ -188,3 +190,17 @@ def test_threads_get_the_same_table():
         thread.join()
     assert len(out) == 8 * 29
     assert all(torch.equal(t, interpolate_positions(TABLE, (4, 6), (side, 3), "bilinear")) for side, t in out)
+
+
+def test_a_size_that_the_library_cuts_is_taken_as_it_is_there():
+    """SigLIP SO400M/14 takes 384 pixels and sees 27 patches of 14; here 70 pixels and 4 patches of 16."""
+    model = tiny_clip(image_size=70)
+    view = OpenClipVision(model.visual)
+    assert (view.native_size, view.native_grid) == ((64, 64), (4, 4))
+    images = pixels(1, 70, 70)
+    assert torch.equal(view.encode(images), model.encode_image(images))
+    lens = clipsight.load(model, device="cpu")
+    assert lens.preprocess(make_scene(0).image, "square").shape[-2:] == (64, 64)
+    assert lens.preprocess(make_scene(0).image).shape[-2:] == (64, 64)
+    with pytest.raises(ValueError, match="Resize it to"):
+        view.grid(70, 71)

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -57,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 failed, 2 asked wrongly, 130 interrupted.
     """
+    if argv is None and isinstance(sys.stdout, TextIOWrapper):
+        # a result is not lost because a terminal cannot show its name
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if argv is None else argv)
     debug = DEBUG in words
     words = [word for word in words if word != DEBUG]

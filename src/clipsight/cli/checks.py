@@ -146,10 +146,10 @@ def check_bundled_model() -> Finding:
 
 
 def check_caches() -> list[Finding]:
-    """Where downloads are kept and how much room is left there."""
+    """Where downloads are kept and how much room is left there; and what clipsight itself keeps."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    findings = []
+    findings = [_own_cache()]
     for name, folder in (
         ("hub cache", Path(HF_HUB_CACHE)),
         ("open_clip cache", Path("~/.cache/clip").expanduser()),
@@ -163,6 +163,17 @@ def check_caches() -> list[Finding]:
         )
         findings.append(Finding(name=name, verdict="slow" if low else "info", text=text, advice=advice))
     return findings
+
+
+def _own_cache() -> Finding:
+    from clipsight.language.disk_cache import VARIABLE, open_cache
+
+    cache = open_cache()
+    if cache is None:
+        text = f"off ({VARIABLE}); prompt ensembles are encoded anew by each program"
+    else:
+        text = f"{cache.path}, {cache.size() / 1e6:.0f} of at most {cache.limit / 1e6:.0f} MB"
+    return Finding(name="clipsight cache", verdict="info", text=text)
 
 
 def check_hub(*, connect: bool) -> Finding:

@@ -1,27 +1,35 @@
-"""`clipsight models`: what can be loaded by name."""
+"""`clipsight models`: what can be loaded by name, and which methods run on it."""
 
+from collections.abc import Mapping
 from fnmatch import fnmatch
+from typing import TYPE_CHECKING
 
-from clipsight.cli.options import BUNDLED
-from clipsight.cli.outcome import DONE, FAILED, complain, print_json, terminal
+from clipsight.cli.options import BUNDLED, read_method
+from clipsight.cli.outcome import DONE, FAILED, complain, print_json, side_terminal, terminal
+
+if TYPE_CHECKING:
+    from clipsight.towers.table import Architecture
 
 
-def models(pattern: str = "*", /, *, json: bool = False) -> int:
+def models(pattern: str = "*", /, *, supports: str | None = None, json: bool = False) -> int:
     """List the models that can be loaded by name, with the tags of their weights.
 
-    Whether a model's tower is supported is said when it is loaded; `lens.card` tells what each can do.
+    With --supports also what each one's image tower is, and whether a method runs on it: `yes`, or why not. For other
+    models (`hf:`, folders, files) `lens.card` says the same once they are loaded.
 
     Args:
         pattern: Names to list, such as "ViT-B*"; a part of a name is enough.
+        supports: A method, such as clip_surgery; `clipsight methods` lists them.
         json: Print one JSON document on standard output and nothing else.
     """
+    if supports is not None:
+        return _supporting(pattern, read_method(supports), as_json=json)
     tags = {name: found for name, found in _pretrained_tags().items() if _fits(name, pattern)}
     if json:
         print_json({"models": [{"model": name, "pretrained": found} for name, found in tags.items()]})
         return DONE
     if not tags:
-        complain(f"no model's name fits {pattern!r}; `clipsight models` lists all.")
-        return FAILED
+        return _none_fits(pattern)
     from rich.table import Table
 
     table = Table("model", "pretrained", box=None, padding=(0, 2, 0, 0))
@@ -29,6 +37,62 @@ def models(pattern: str = "*", /, *, json: bool = False) -> int:
         table.add_row(name, ", ".join(found) if found else "bundled, needs no network")
     terminal().print(table)
     return DONE
+
+
+def _supporting(pattern: str, method: str, *, as_json: bool) -> int:
+    with side_terminal().status("starting ..."):
+        from clipsight.towers.table import architectures
+    known = {name: facts for name, facts in architectures().items() if _fits(name, pattern)}
+    reasons = {name: _why_not(method, facts) for name, facts in known.items()}
+    if as_json:
+        rows = [
+            {"model": name, "supported": not reasons[name], "reason": reasons[name], **_facts(known[name])}
+            for name in known
+        ]
+        print_json({"method": method, "models": rows})
+        return DONE
+    if not known:
+        return _none_fits(pattern)
+    _print_table(known, reasons, method)
+    unlisted = [
+        name for name in _pretrained_tags() if name not in architectures() and name != BUNDLED and _fits(name, pattern)
+    ]
+    if unlisted:
+        complain(f"note: not in the table, so load them and print lens.card: {', '.join(unlisted)}.")
+    return DONE
+
+
+def _print_table(known: Mapping[str, "Architecture"], reasons: Mapping[str, str], method: str) -> None:
+    from rich.table import Table
+
+    table = Table("model", "image tower", "grid", "blocks", "pools by", "text", method, box=None, padding=(0, 2, 0, 0))
+    for name, facts in known.items():
+        grid = f"{facts.grid[0]}×{facts.grid[1]}"
+        depth = str(facts.depth) if facts.depth and not facts.pool_only else "-"
+        table.add_row(
+            name, facts.family, grid, depth, facts.pools, f"{facts.context}, {facts.text}", reasons[name] or "yes"
+        )
+    console = terminal()
+    console.print(table)
+    ready = sum(not reason for reason in reasons.values())
+    console.print(f"{ready} of {len(known)} architectures take {method}.")
+
+
+def _why_not(method: str, facts: "Architecture") -> str:
+    from clipsight.surgery import fit, get_recipe, why_not
+
+    return why_not(fit(get_recipe(method), facts).recipe, facts)
+
+
+def _facts(facts: "Architecture") -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(facts)
+
+
+def _none_fits(pattern: str) -> int:
+    complain(f"no model's name fits {pattern!r}; `clipsight models` lists all.")
+    return FAILED
 
 
 def _pretrained_tags() -> dict[str, list[str]]:

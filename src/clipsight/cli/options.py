@@ -29,11 +29,12 @@ class ModelOptions:
     """Which model looks."""
 
     model: str = DEFAULT_MODEL
-    """open_clip name, path of a model-config .json, `local-dir:PATH`, `hf-hub:org/name`, or `clipsight-tiny`
-    (bundled, offline)."""
+    """open_clip name, path of a weight file or of a model-config .json, `local-dir:PATH`, `hf-hub:org/name`,
+    `hf:org/name`, or `clipsight-tiny` (bundled, offline)."""
 
     pretrained: str | None = None
-    """open_clip tag, or path of a .pt, .bin or .safetensors file. ViT-B-16 without one takes `openai`."""
+    """open_clip tag, or path of a .pt, .bin or .safetensors file; `FILE#ema` takes its averaged weights. ViT-B-16
+    without one takes `openai`."""
 
     device: str | None = None
     """Where to compute: `cpu`, `cuda`, `cuda:1`, `mps`. Without one: an accelerator if there is one."""
@@ -42,7 +43,10 @@ class ModelOptions:
     """Precision of the model; scores are float32 always."""
 
     quick_gelu: Annotated[bool | None, Parameter(negative="--no-quick-gelu")] = None
-    """Activation of OpenAI's weights, on or off. Without one: what the pretrained tag says."""
+    """Activation of OpenAI's weights, on or off. Without one: what the tag, the configuration or the file says."""
+
+    trust_program: bool = False
+    """Read TorchScript archives too, such as OpenAI's original release. They are programs."""
 
     def open(self) -> "Lens":
         """Load the model, with a sign of life on the terminal."""
@@ -54,7 +58,7 @@ class ModelOptions:
         local = (
             self.model == BUNDLED
             or self.model.startswith("local-dir:")
-            or (pretrained and Path(pretrained).is_file())
+            or any(Path(word.partition("#")[0]).is_file() for word in (self.model, pretrained) if word)
         )
         name = self.model if pretrained is None else f"{self.model} ({pretrained})"
         console = side_terminal()
@@ -63,6 +67,7 @@ class ModelOptions:
             "device": self.device,
             "dtype": self.dtype,
             "quick_gelu": self.quick_gelu,
+            "trust_program": self.trust_program,
         }
         if not local:
             # open_clip draws its own bar while it downloads; a spinner of ours would tear it.

@@ -45,8 +45,17 @@ def side_terminal() -> Console:
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """The one JSON document of a command that was asked for `--json`; NaN becomes null."""
-    sys.stdout.write(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """The one JSON document of a command that was asked for `--json`; NaN becomes null.
+
+    Names of files need not be Unicode, nor the terminal speak it: what it cannot show is escaped as JSON has it.
+    """
+    plain = _plain(data)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(plain, indent=2, ensure_ascii=True, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Which pictures were meant, and where each result goes."""
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def find_pictures(words: Sequence[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for word in words:
-        matches = [] if Path(word).exists() else sorted(glob.glob(word, recursive=True))
+        matches = [] if os.path.lexists(word) else sorted(glob.glob(word, recursive=True))
         found.update(dict.fromkeys(matches or [word]))
     return list(found)
 

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clipsight.language.text_store import TextStore
+
 
 class TextCache:
     """Least-recently-used store of text features by content: (text, templates) -> one feature.
@@ -17,12 +19,14 @@ class TextCache:
 
     Args:
         size: most texts kept (one takes E numbers).
+        disk: what is asked for large lists before they are encoded.
     """
 
-    def __init__(self, size: int = 4096) -> None:
+    def __init__(self, size: int = 4096, disk: TextStore | None = None) -> None:
         if size < 1:
             raise ValueError(f"size={size}: the cache must hold at least one text.")
         self._size = size
+        self._disk = disk
         self._features: OrderedDict[tuple[str, tuple[str, ...]], Tensor] = OrderedDict()
         self._lock = Lock()
 
@@ -44,7 +48,8 @@ class TextCache:
         missing = [text for text, feature in held.items() if feature is None]
         if missing:
             # A clone each, so that one kept feature does not keep the memory of all it was encoded with.
-            new = {text: row.clone() for text, row in zip(missing, encode(missing), strict=True)}
+            rows = encode(missing) if self._disk is None else self._disk.features(missing, templates, encode)
+            new = {text: row.clone() for text, row in zip(missing, rows, strict=True)}
             with self._lock:
                 for text, feature in new.items():
                     self._features[text, templates] = feature

@@ -75,8 +75,14 @@ def encode_ids(
     Neighbours in a batch share what they begin with, so the texts are ordered by their ids first.
 
     Raises:
+        TypeError: not integers, or not rows of them.
         ValueError: no texts, ids out of the vocabulary, more positions than the model has.
     """
+    if ids.ndim != 2 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise TypeError(
+            f"token ids are integers of shape (texts, positions), got {ids.dtype} of shape {tuple(ids.shape)}; "
+            "features need no encoding, and for words pass a list of strings."
+        )
     if not len(ids):
         raise ValueError("there are no token ids to encode; pass at least one row.")
     distinct, inverse = torch.unique(ids.cpu(), dim=0, return_inverse=True)

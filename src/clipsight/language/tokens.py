@@ -1,7 +1,7 @@
 """From texts to token ids: what is refused, what is cut, and that a cut is said."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,34 +14,69 @@ Tokenizer = Callable[..., Tensor]
 """An open_clip tokenizer: `tokenizer(texts, context_length=…)` gives (T, context) ids, end token kept when cut."""
 
 
+_LONGEST_WORD = 10_000
+"""Characters without a blank; tokenizers merge a word pair by pair, in time that grows as the square of its length."""
+
+
 def check_texts(texts: Sequence[str], tokenizer: Tokenizer | None = None) -> tuple[str, ...]:
-    """The texts of a user, checked; with a tokenizer also that it finds something in each of them.
+    """The texts of a user, checked; with a tokenizer also that it finds words in each of them, and only words.
 
     Raises:
         TypeError: one string instead of a list, or something that is not a string in it.
-        ValueError: no texts; a text that is empty, only blanks or control characters, or not valid Unicode.
+        ValueError: no texts; a text that is empty, only blanks or control characters, not valid Unicode, holds a
+            token by which the model knows where a text begins and ends, or a word of more than 10,000 characters.
     """
     if isinstance(texts, str):
-        raise TypeError(f"texts is one string, {texts!r}; pass a list of texts: [{texts!r}].")
+        shown = _quoted(texts)
+        raise TypeError(f"texts is one string, {shown}; pass a list of texts: [{shown}].")
+    if isinstance(texts, bytes | bytearray) or not isinstance(texts, Iterable):
+        raise TypeError(
+            f'texts is a {type(texts).__name__}, {_quoted(texts)}; pass a list of strings, as in ["a dog"].'
+        )
     checked = tuple(texts)
     if not checked:
         raise ValueError('texts is empty; pass at least one, as in ["a dog"].')
-    words: Callable[[str], object] = getattr(tokenizer, "encode", len)
     for index, text in enumerate(checked):
         if not isinstance(text, str):
-            raise TypeError(f"text {index} is a {type(text).__name__}, {text!r}; texts are strings.")
+            raise TypeError(f"text {index} is a {type(text).__name__}, {_quoted(text)}; texts are strings.")
         try:
             text.encode()
         except UnicodeEncodeError:
             raise ValueError(
-                f"text {index}, {text!r}, holds half of a surrogate pair, which is not valid Unicode; it was "
+                f"text {index}, {_quoted(text)}, holds half of a surrogate pair, which is not valid Unicode; it was "
                 "probably decoded with the wrong codec. Read it as UTF-8."
             ) from None
-        if not text.strip() or not words(text):
+        words = text.split()
+        if not words:
+            raise ValueError(f"text {index} is {_quoted(text)}: {_NO_WORD}")
+        if (longest := max(map(len, words))) > _LONGEST_WORD:
             raise ValueError(
-                f"text {index} is {text!r}: there is no word in it to look for; write one or drop it."
+                f"text {index}, {_quoted(text)}, holds a word of {longest:,} characters; texts are words with blanks "
+                "between them, of which a model reads some dozens."
             )
+        if tokenizer is not None:
+            _check_tokens(text, tokenizer)
     return checked
+
+
+_NO_WORD = "there is no word in it to look for; write one or drop it."
+
+
+def _check_tokens(text: str, tokenizer: Tokenizer) -> None:
+    """Refuse a text that the tokenizer finds nothing in, or the special tokens of the model. Only open_clip's own."""
+    encode: Callable[[str], Sequence[int]] | None = getattr(tokenizer, "encode", None)
+    if encode is None:
+        return
+    tokens = encode(text)
+    if not len(tokens):
+        raise ValueError(f"the tokenizer finds nothing in the text {_quoted(text)}: {_NO_WORD}")
+    special = set(getattr(tokenizer, "all_special_ids", ())).intersection(tokens)
+    if special:
+        name = getattr(tokenizer, "decoder", {}).get(min(special), "a special token")
+        raise ValueError(
+            f"the text {_quoted(text)} holds {name}, by which the model knows where a text begins and ends: what "
+            "follows would not be seen; take it out."
+        )
 
 
 def tokenize(tokenizer: Tokenizer | None, texts: Sequence[str], context: int) -> Int[Tensor, "T S"]:
@@ -69,8 +104,8 @@ def tokenize(tokenizer: Tokenizer | None, texts: Sequence[str], context: int) ->
         index = min(tails)
         more = f" (and {len(tails) - 1} more)" if len(tails) > 1 else ""
         warnings.warn(
-            f"text {_shorten(texts[index])!r}{more} is longer than the model's {context} tokens: its end is not seen, "
-            f"dropped: {_shorten(tails[index])!r}. Shorten it, or split it into several texts.",
+            f"text {_quoted(texts[index])}{more} is longer than the model's {context} tokens: its end is not seen, "
+            f"dropped: {_quoted(tails[index])}. Shorten it, or split it into several texts.",
             ClipsightWarning,
             stacklevel=2,
         )
@@ -100,5 +135,8 @@ def _tails(tokenizer: Any, texts: Sequence[str], ids: Int[Tensor, "T S"], contex
     return tails
 
 
-def _shorten(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _quoted(value: object, most: int = 60) -> str:
+    if isinstance(value, str):
+        return repr(value if len(value) <= most else value[: most - 1] + "…")
+    shown = " ".join(repr(value).split())
+    return shown if len(shown) <= most else shown[: most - 1] + "…"

@@ -24,14 +24,16 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
     while the block runs.
 
     Errors: FileExistsError, FileNotFoundError (no such folder: none is created, a typing error
-    should not make one), IsADirectoryError; OSError as it comes when the disk is full.
+    should not make one), IsADirectoryError; the system's OSError, with the file's name, when the disk is
+    full, the name too long or the folder not to be written in.
 
     >>> with atomic_write("map.bin") as file:
     ...     file.write(b"...")
     """
     target = Path(os.path.realpath(path))
     check_writable(path, overwrite=overwrite)
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    # of the name only so much that even with four bytes a character it stays below the 255 bytes that names may have
+    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(6)}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -41,6 +43,10 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
             os.replace(temporary, target)
         else:
             _rename_to_new(temporary, target, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, os.fspath(temporary)):
+            raise
+        raise OSError(error.errno, f"cannot write, {error.strerror}", os.fspath(path)) from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -58,7 +64,13 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
             f"cannot write {str(path)!r}: the folder {str(Path(path).parent)!r} does not exist; "
             "create it first or correct the name."
         )
-    if not overwrite and os.path.lexists(target):
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise OSError(error.errno, f"cannot write, {error.strerror}", os.fspath(path)) from error
+    if not overwrite:
         raise _exists(path)
 
 

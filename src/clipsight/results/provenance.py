@@ -29,6 +29,7 @@ class Provenance:
     size: tuple[int, int]  # (H, W) pixels that the model saw
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()  # fallbacks, limits and warnings, one plain sentence each
+    activation: str = ""  # what ran and who said so: "QuickGELU, by the tag 'openai'"; "" in old files
 
     def __post_init__(self) -> None:
         """Bring containers to plain data and refuse what JSON cannot hold."""
@@ -79,6 +80,7 @@ class Provenance:
             size=(height, width),
             versions=data["versions"],
             notes=tuple(data.get("notes", ())),
+            activation=data.get("activation", ""),
         )
 
     def line(self) -> str:
@@ -93,6 +95,9 @@ class Provenance:
             "names": f"contrast with {len(self.contrast_texts)} names",
         }[self.contrast]
         parts = [model, self.method, contrast, f"grid {h} × {w} (rows × columns)"]
+        if self.activation:
+            kind, _, reason = self.activation.partition(", ")
+            parts.append(f"{kind} (assumed)" if reason.startswith("assumed") else kind)
         parts += [f"seen at {width} × {height} px", f"weights {self.fingerprint or 'unknown'}"]
         parts += [f"clipsight {v}" for k, v in self.versions.items() if k == "clipsight"]
         return " · ".join(parts)

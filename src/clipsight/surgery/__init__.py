@@ -5,7 +5,7 @@ from clipsight.surgery.branches import Applied, Averaged, Bias, Branch, Heads, I
 from clipsight.surgery.edit import Denoise, Refocus
 from clipsight.surgery.executor import Features, Pass, run
 from clipsight.surgery.feedback import second_pass
-from clipsight.surgery.fit import Fitted, fit
+from clipsight.surgery.fit import Fitted, fit, why_not
 from clipsight.surgery.heads import HeadChoice
 from clipsight.surgery.maps import (
     Attention,
@@ -17,7 +17,7 @@ from clipsight.surgery.maps import (
     Similarity,
     Smooth,
 )
-from clipsight.surgery.operands import Centred, Rotated, SelfAttended
+from clipsight.surgery.operands import Centred, Rotated, SelfAttended, Unit
 from clipsight.surgery.paper import Published, Source
 from clipsight.surgery.recipe import (
     Accumulate,
@@ -86,6 +86,7 @@ __all__ = [
     "Stream",
     "Term",
     "Total",
+    "Unit",
     "after",
     "fit",
     "get_recipe",
@@ -93,6 +94,7 @@ __all__ = [
     "register",
     "run",
     "second_pass",
+    "why_not",
     "with_bias",
     "with_depth",
 ]

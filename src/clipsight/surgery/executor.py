@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from clipsight.errors import Unsupported
 from clipsight.surgery.branches import Heads, Kernel
-from clipsight.surgery.fit import Fitted, fit
+from clipsight.surgery.fit import Fitted, fit, why_not
 from clipsight.surgery.recipe import Accumulate, ClassToken, EveryBlock, Recipe, Stream
 from clipsight.surgery.registry import get_recipe
 from clipsight.surgery.running import Detector, Record, Source, Step, TokenMap
@@ -90,7 +90,8 @@ class Pass:
         fitted = fit(get_recipe(recipe), view) if isinstance(recipe, str) else Fitted(recipe)
         self.recipe, self.notes = fitted.recipe, fitted.notes
         self.grid = view.grid(*images.shape[-2:])
-        self.prefix, self.depth, self.level = view.prefix, len(view.blocks), len(view.blocks)
+        self.blocks = view.blocks_at(self.grid)
+        self.prefix, self.depth, self.level = view.prefix, len(self.blocks), len(self.blocks)
         self.edited, self.batch = False, len(images)
         self.scratch: dict[Any, Any] = {}
         self._given = dict(given or {})
@@ -113,9 +114,9 @@ class Pass:
         """
         if recipe is not None:
             return self._beside(recipe, given or {}).features()
-        stream, prefix = self._head("patches")
+        stream, original = self._head("patches")
         h = self.grid[0]
-        pooled = self.view.readout(prefix)[:, 0] if self._pooled is None else self._pooled
+        pooled = self.view.pool(original) if self._pooled is None else self._pooled
         if not isinstance(self.recipe.path, EveryBlock):
             patches = rearrange(self.view.readout(stream), "B (h w) E -> B h w E", h=h)
             return Features(patches=patches, pooled=pooled)
@@ -126,8 +127,16 @@ class Pass:
         """The class token's own row of the recipe's last block, read out; what some programs return beside the patches.
 
         It is not the pooled feature: the kernel made it. Of a recipe that shuts the class token out it is the trunk's.
+
+        Raises:
+            Unsupported: the tower has no class token.
         """
-        recipe, last = self.recipe, self.view.blocks[-1]
+        if not self.view.class_token or not self.blocks:
+            raise Unsupported(
+                f"the class token's row was asked of {self.recipe.id}, and this tower has no class token; features() "
+                "has the pooled feature."
+            )
+        recipe, last = self.recipe, self.blocks[-1]
         if any(kernel.keys != "all" for kernel in recipe.kernels):
             return self.view.readout(self._head("patches")[1])[:, 0]
         if isinstance(recipe.path, EveryBlock):
@@ -145,7 +154,7 @@ class Pass:
     def keys(self) -> Float[Tensor, "B K N d"]:
         """Keys of the patches in the last block."""
         self._refuse_accumulating("keys")
-        return self.view.blocks[-1].qkv(self._entered_normed, "k")[0][:, :, self.prefix :]
+        return self.blocks[-1].qkv(self._entered_normed, "k")[0][:, :, self.prefix :]
 
     def _refuse_accumulating(self, what: str) -> None:
         if isinstance(self.recipe.path, Accumulate):
@@ -217,13 +226,8 @@ class Pass:
                     f"× {self.grid[1]} patches a map over {one.over} is ({self.batch} or 1, heads or 1, {side}, "
                     f"{side})."
                 )
-        if (wanted := recipe.path.count(self.depth)) > self.depth:
-            raise Unsupported(
-                f"recipe {recipe.id!r} works in the last {wanted} blocks, and this image tower has {self.depth}; "
-                f"use clipsight.surgery.with_depth(recipe, {self.depth}) or less."
-            )
-        for record in recipe.records:
-            record.span.indices(self.depth)
+        if reason := why_not(recipe, self.view):
+            raise Unsupported(f"recipe {recipe.id!r} cannot run on this image tower: {reason}")
 
     def _run_trunk(self, x: Float[Tensor, "B S D"]) -> None:
         """Run the blocks before the head, and the last one too if something is recorded of it."""
@@ -231,7 +235,7 @@ class Pass:
         due = {record: record.span.indices(self.depth) for record in recipe.records}
         before_head = self.depth - recipe.path.count(self.depth)
         self.entered = x
-        for index, block in enumerate(self.view.blocks, start=1):
+        for index, block in enumerate(self.blocks, start=1):
             if index > max([before_head, *(indices[-1] for indices in due.values())]):
                 break
             self.entered = x
@@ -249,8 +253,7 @@ class Pass:
         edit, step = self.recipe.edit, Step(block, x, self.prefix)
         made = {record: record.read(step) for record in records if not record.reads_after}
         if made or (edit is not None and edit.changes_attention):
-            x = x + block.merge(self._own_attention(step))
-            x = x + block.ffn(x)
+            x = onward(block, x, block.merge(self._own_attention(step)))
         else:
             x = block(x)
         if edit is not None:
@@ -266,7 +269,7 @@ class Pass:
 
     def _own_attention(self, step: Step) -> Float[Tensor, "B K S d"]:
         edit, weights = self.recipe.edit, step.made_weights()
-        if edit is not None and edit.changes_attention and step.block is not self.view.blocks[-1]:
+        if edit is not None and edit.changes_attention and step.block is not self.blocks[-1]:
             weights, self.edited = edit.attention(step.weights("q", "k"), self.prefix), True
         if weights is not None:
             return weights.to(step.parts["v"].dtype) @ step.parts["v"]
@@ -274,33 +277,33 @@ class Pass:
         return F.scaled_dot_product_attention(q, k, v, scale=step.block.scale)
 
     def _head(self, rows: str) -> tuple[Float[Tensor, "BL R D"], Float[Tensor, "B P D"]]:
-        """What is read out as patches (with rows="all" after the prefix's own rows), and the original path's prefix."""
+        """What is read out as patches (with rows="all" after the prefix's own rows), and what the original path pools."""
         recipe = self.recipe
         if recipe.is_plain:
-            x = self.view.blocks[-1](self.entered)
-            return x if rows == "all" else x[:, self.prefix :], x[:, : self.prefix]
+            x = self.blocks[-1](self.entered) if self.blocks else self.entered
+            return x if rows == "all" else x[:, self.prefix :], x
         if isinstance(recipe.path, Accumulate):
             return self._accumulated(recipe.path.count(self.depth), rows)
         if isinstance(recipe.path, EveryBlock):
-            return self._every_block(), self._last_prefix()
+            return self._every_block(), self._original()
         total: Tensor | None = None
         for stream, kernel in zip(recipe.streams, recipe.kernels, strict=True):
             out = self._through_last(stream, kernel, rows)
             out = out if stream.weight == 1 else stream.weight * out
             total = out if total is None else total + out
         assert total is not None  # a recipe has at least one stream
-        return total, self._last_prefix()
+        return total, self._original()
 
     def _through_last(self, stream: Stream, kernel: Kernel, rows: str) -> Float[Tensor, "B R D"]:
-        recipe, last = self.recipe, self.view.blocks[-1]
+        recipe, last = self.recipe, self.blocks[-1]
         x = self._entering(stream)
         heads = self._heads(x, kernel, rows)
         out = last.merge(kernel.output(heads))
-        if recipe.residual == "keep":
+        if recipe.residual == "keep" and last.residual:
             out = x[:, heads.first :] + out
         elif isinstance(recipe.residual, ClassToken):
             out = out + recipe.residual.share * self.tokens(stream.source)[:, :1]
-        if recipe.ffn == "keep":
+        if recipe.ffn == "keep" and last.residual:
             out = out + last.ffn(out)
         if stream.after is None:
             return out
@@ -315,27 +318,28 @@ class Pass:
         return torch.cat([x[:, : self.prefix], stream.before.apply(x[:, self.prefix :], self)], dim=1)
 
     def _heads(self, x: Float[Tensor, "B S D"], kernel: Kernel, rows: str) -> Heads:
-        normed = self._entered_normed if x is self.entered else self.view.blocks[-1].norm1(x)
+        normed = self._entered_normed if x is self.entered else self.blocks[-1].norm1(x)
         patch_keys = kernel.keys == "patches"
-        return Heads(
-            self.view.blocks[-1], normed, self, patch_keys=patch_keys, rows=rows, letters=kernel.letters
-        )
+        return Heads(self.blocks[-1], normed, self, patch_keys=patch_keys, rows=rows, letters=kernel.letters)
 
     @cached_property
     def _entered_normed(self) -> Float[Tensor, "B S D"]:
-        return self.view.blocks[-1].norm1(self.entered)
+        return self.blocks[-1].norm1(self.entered)
 
-    def _last_prefix(self) -> Float[Tensor, "B P D"]:
-        """The prefix tokens after the last block's own attention and network."""
+    def _original(self) -> Float[Tensor, "B P D"]:
+        """What the tower pools, after the last block's own attention and network: the prefix alone where that does."""
         if self._left is not None:
-            return self._left[:, : self.prefix]
-        last, y = self.view.blocks[-1], self._entered_normed
-        x = self.entered[:, : self.prefix] + last.merge(last.attend_rows(y[:, : self.prefix], y))
-        return x + last.ffn(x)
+            return self._left
+        last = self.blocks[-1]
+        if self.view.pools != "class":
+            return last(self.entered)
+        y = self._entered_normed
+        prefix = self.entered[:, : self.prefix]
+        return onward(last, prefix, last.merge(last.attend_rows(y[:, : self.prefix], y)))
 
     def _every_block(self) -> Float[Tensor, "LB N D"]:
         """Read-outs of all blocks, the first block's pictures first."""
-        last, kernel = self.view.blocks[-1], self.recipe.kernel
+        last, kernel = self.blocks[-1], self.recipe.kernel
         made = []
         try:
             for self.level, x in enumerate((*self._normed, self.entered), start=1):  # noqa: B020
@@ -349,19 +353,28 @@ class Pass:
         recipe, x = self.recipe, self.entered
         first = 0 if rows == "all" else self.prefix
         entered, total = x[:, first:], None
-        for block in self.view.blocks[-count:]:
+        for block in self.blocks[-count:]:
             y = block.norm1(x)
-            is_last = block is self.view.blocks[-1]
-            letters = recipe.kernel.letters if is_last else "qkv"
+            only_prefix = block is self.blocks[-1] and self.view.pools == "class"
+            letters = recipe.kernel.letters if only_prefix else "qkv"
             heads = Heads(block, y, self, patch_keys=False, rows=rows, letters=letters)
             new = block.merge(recipe.kernel.output(heads))
             total = new if total is None else total + new
-            if is_last:
+            if only_prefix:
                 own, x = block.attend_rows(y[:, : self.prefix], y), x[:, : self.prefix]
             else:
                 q, k, v = (heads.part(letter) for letter in "qkv")
                 own = F.scaled_dot_product_attention(q, k, v, scale=block.scale)
-            x = x + block.merge(own)
-            x = x + block.ffn(x)
+            x = onward(block, x, block.merge(own))
         assert total is not None  # every path has at least one block
         return entered + total if recipe.residual == "keep" else total, x
+
+
+def onward(
+    block: BlockView, x: Float[Tensor, "B S D"], merged: Float[Tensor, "B S _"]
+) -> Float[Tensor, "B S _"]:
+    """What leaves a block whose merged attention is `merged`: residual and network, or of a pool that alone."""
+    if not block.residual:
+        return merged
+    x = x + merged
+    return x + block.ffn(x)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from clipsight.errors import Unsupported
 from clipsight.surgery.blocks import scale_blocks
 from clipsight.surgery.edit import Denoise
-from clipsight.surgery.recipe import Recipe
-from clipsight.towers.view import VisionView
+from clipsight.surgery.recipe import ClassToken, LastBlock, Recipe, Stream
+from clipsight.towers.view import TowerShape
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,16 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-def fit(recipe: Recipe, view: VisionView) -> Fitted:
+def fit(recipe: Recipe, view: TowerShape) -> Fitted:
     """The recipe for the tower's depth and width.
 
     A depth that the authors state gets their block numbers. At another depth the numbers stay as they are written
     (`elsewhere="as written"`), as in the released code, if the tower has such blocks before its last; else they are
-    moved in proportion. Both are untested settings, and the notes say so.
+    moved in proportion. Both are untested settings, and the notes say so. On a ResNet, whose only attention pools, a
+    method's own form for that is taken where it has one.
     """
+    if recipe.on_pool is not None and ends_in_pool(view):
+        recipe = recipe.on_pool
     depth, notes = len(view.blocks), list(_width_notes(recipe, view.width))
     if recipe.written_for in (None, depth):
         return Fitted(recipe, tuple(notes))
@@ -41,6 +44,45 @@ def fit(recipe: Recipe, view: VisionView) -> Fitted:
     notes.append(f"{untested}: its block numbers were moved in proportion.")
     moved = scale_blocks(replace(recipe, others=()), recipe.written_for, depth)
     return Fitted(replace(moved, written_for=depth), tuple(notes))
+
+
+def why_not(recipe: Recipe, view: TowerShape) -> str:
+    """Why a recipe, as it is, cannot run on this tower, in one sentence with the nearest alternative; "" if it can."""
+    depth = len(view.blocks)
+    if not depth and not recipe.is_plain:
+        return (
+            "it changes attention over patches, and this tower has none that could be changed; 'clip' reads the "
+            "tower's feature map through its head."
+        )
+    if recipe.needs_class_token and not view.class_token:
+        return "it needs a class token, and this tower has none; 'naclip' does without."
+    if ends_in_pool(view) and not _fits_pool(recipe):
+        return (
+            "it works on the stream or on several blocks of a transformer, and this ResNet's only attention is its "
+            "pooling layer; 'naclip' and 'clip_surgery' have a form for that."
+        )
+    if (wanted := recipe.path.count(depth)) > depth:
+        return (
+            f"it works in {wanted} blocks, and this tower has {depth}; clipsight.surgery.with_depth(recipe, {depth}) "
+            "takes so many."
+        )
+    try:
+        for record in recipe.records:
+            record.span.indices(depth)
+    except Unsupported as error:
+        return str(error)
+    return ""
+
+
+def ends_in_pool(view: TowerShape) -> bool:
+    """Whether the tower's attention is a pooling layer without a stream of its own."""
+    return any(not block.residual for block in view.blocks)
+
+
+def _fits_pool(recipe: Recipe) -> bool:
+    """A pool has no residual stream to keep, so a recipe may ask for one; but not for shares, sums or edits of it."""
+    one_layer = isinstance(recipe.path, LastBlock) and not recipe.records and recipe.edit is None
+    return one_layer and recipe.streams == (Stream(),) and not isinstance(recipe.residual, ClassToken)
 
 
 def _exchanged(recipe: Recipe, base: Recipe, other: Recipe) -> Recipe:

@@ -26,6 +26,17 @@ class Centred:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """Heads of length 1: x / max(‖x‖, 1e-6), so that scores are cosines times the branch's scale and gain."""
+
+    of: Letter
+
+    def make(self, heads: Heads) -> Float[Tensor, "B K S d"]:
+        """The unit heads."""
+        return F.normalize(heads.part(self.of), dim=-1, eps=1e-6)
+
+
+@dataclass(frozen=True)
 class Rotated:
     """Heads turned onto others: x R with M = centred(x)ᵀ centred(onto), R near M (MᵀM)^(-1/2).
 

@@ -15,6 +15,7 @@ from clipsight.surgery.branches import Applied, Bias, Branch, Kernel
 from clipsight.surgery.edit import Edit
 from clipsight.surgery.maps import Given, Smooth
 from clipsight.surgery.paper import Published, Source
+from clipsight.surgery.repair import ClassFocus
 from clipsight.surgery.rules import broken
 from clipsight.surgery.running import Record, TokenMap
 from clipsight.surgery.running import Source as TokenSource
@@ -123,6 +124,8 @@ class Recipe:
         others: the method as published for towers of each depth, its own included; kernel, streams and residual are
             taken from there where they were not changed.
         elsewhere: at depths nobody published, run "as written" where the tower has the blocks, or "scaled".
+        on_pool: the method's form for towers whose only attention is the pooling layer of a ResNet; None where the
+            recipe itself says enough.
         variant_of: id of the recipe that this one is an option of, "" for a method of its own.
         source, published, differences: what it is drawn from, which numbers stand behind it, and where this one departs
             from the released code.
@@ -146,6 +149,7 @@ class Recipe:
     written_for: int | None = None
     others: tuple["Recipe", ...] = ()
     elsewhere: Literal["as written", "scaled"] = "as written"
+    on_pool: "Recipe | None" = None
     variant_of: str = ""
     source: Source | None = None
     published: tuple[Published, ...] = ()
@@ -269,6 +273,12 @@ class Recipe:
         return any(not isinstance(step, Feedback) for step in self.scoring)
 
     @property
+    def needs_class_token(self) -> bool:
+        """True when a token for the whole picture takes part besides what its own attention gives it."""
+        pieces = walk((self.kernel, self.streams, self.residual, self.maps))
+        return any(isinstance(piece, ClassToken | ClassFocus) for piece in pieces)
+
+    @property
     def is_plain(self) -> bool:
         """True when the recipe describes the tower's own forward pass."""
         own = Kernel(branches=(Branch(left="q", right="k"),))
@@ -282,7 +292,7 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the numbers, without the prose: plain data for a result's provenance."""
-        prose = ("summary", "source", "published", "differences", "others", "variant_of")
+        prose = ("summary", "source", "published", "differences", "others", "on_pool", "variant_of")
         return {name: value for name, value in self.to_dict().items() if name not in prose}
 
 

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import open_clip
-from open_clip.transformer import QuickGELU, VisionTransformer
+from open_clip.transformer import QuickGELU
 from torch import nn
 
-from clipsight.towers.open_clip_text import OpenClipText
-from clipsight.towers.open_clip_vit import OpenClipVision, unsupported_reason
+from clipsight.towers.families import towers_of
+from clipsight.towers.grids import pair
 
-_FAMILIES = {"ModifiedResNet": "ResNet", "TimmModel": "timm"}
+_HF_QUICK = "QuickGELUActivation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class Card:
             ("family", self.family),
             ("picture", f"{self.size[0]} × {self.size[1]} pixels"),
             ("grid", self._grid_line()),
-            ("tower", f"{self.depth} blocks of width {self.width}" if self.width else ""),
+            ("tower", self._tower_line()),
             ("joint width", str(self.embed_dim or "")),
             ("text", f"up to {self.context} tokens"),
             ("activation", {"quick_gelu": "QuickGELU", "gelu": "GELU"}.get(self.activation, self.activation)),
@@ -72,27 +71,23 @@ class Card:
         ]
         return "\n".join(f"{name:<14} {value}" for name, value in rows if value)
 
+    def _tower_line(self) -> str:
+        if not self.width:
+            return ""
+        return (
+            f"{self.depth} blocks of width {self.width}"
+            if self.depth
+            else f"a feature map of width {self.width}"
+        )
+
     def _grid_line(self) -> str:
         if self.grid is None or self.patch is None:
             return ""
         return f"{self.grid[0]} × {self.grid[1]} patches of {self.patch[0]} × {self.patch[1]} pixels"
 
 
-def vision_family(module: nn.Module) -> tuple[str, str]:
-    """(family, reason) of a model's image tower; the reason is "" when its patches can be read, else why not."""
-    visual: Any = module.visual
-    if isinstance(module, open_clip.CoCa):
-        family = "open_clip CoCa"
-    elif isinstance(visual, VisionTransformer):
-        family = "open_clip ViT"
-    else:
-        kind = type(visual).__name__
-        family = f"open_clip {_FAMILIES.get(kind, kind)}"
-    return family, unsupported_reason(visual) or ""
-
-
 def describe(module: nn.Module, extras: Mapping[str, Any] | None = None) -> Card:
-    """The card of an open_clip model.
+    """The card of a model.
 
     Args:
         module: the model; it is looked at, never changed.
@@ -100,11 +95,9 @@ def describe(module: nn.Module, extras: Mapping[str, Any] | None = None) -> Card
             `notes`; other keys are for its readers and are not used.
     """
     said = extras or {}
-    family, reason = vision_family(module)
-    visual: Any = module.visual
-    tower: dict[str, Any] = {}
-    if not reason:
-        view = OpenClipVision(visual)
+    towers = towers_of(module)
+    view, tower = towers.vision, {}
+    if view is not None:
         tower = {
             "grid": view.native_grid,
             "patch": view.patch,
@@ -112,12 +105,12 @@ def describe(module: nn.Module, extras: Mapping[str, Any] | None = None) -> Card
             "depth": len(view.blocks),
             "embed_dim": view.embed_dim,
         }
-    size = visual.image_size
-    own_notes = (f"No maps from this model: {reason}",) if reason else ()
+    visual: Any = getattr(module, "visual", None)
+    own_notes = (f"No maps from this model: {towers.off}",) if towers.off else ()
     return Card(
-        family=family,
-        size=(size, size) if isinstance(size, int) else (size[0], size[1]),
-        context=OpenClipText(module).context,
+        family=towers.family,
+        size=pair(visual.image_size) if view is None else view.native_size,
+        context=towers.text.context,
         activation=activation_of(module),
         templates=tuple(said.get("templates") or ()),
         contrast_vocabulary=tuple(said.get("contrast_vocabulary") or ()),
@@ -130,7 +123,8 @@ def describe(module: nn.Module, extras: Mapping[str, Any] | None = None) -> Card
 
 def activation_of(module: nn.Module) -> str:
     """Which activation the model runs: "quick_gelu" if any part of it does, else "gelu"."""
-    return "quick_gelu" if any(isinstance(part, QuickGELU) for part in module.modules()) else "gelu"
+    quick = (isinstance(part, QuickGELU) or type(part).__name__ == _HF_QUICK for part in module.modules())
+    return "quick_gelu" if any(quick) else "gelu"
 
 
 def _few(names: tuple[str, ...], most: int = 6) -> str:

@@ -1,9 +1,8 @@
-"""Weights from files: read without running code, matched to an architecture, refused in one sentence."""
+"""Weights into an architecture: brought to its layout, compared with it, refused in one sentence where they differ."""
 
 import json
-import pickle
+import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,53 +10,14 @@ from typing import Any
 import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clipsight.errors import CheckpointError, ClipsightWarning
-
-State = dict[str, Tensor]
-
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-"""Endings of weight files that are read."""
-
-_CODE_WORDS = ("global", "blocked", "reduce", "allowlisted")
-"""One of these is in PyTorch's message when a pickle asks for more than tensors."""
+from clipsight.towers.training_files import State
 
 _POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
 _POSITION_IDS = "text.transformer.embeddings.position_ids"
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", _POSITION_IDS)
-
-
-def read_state(path: Path) -> State:
-    """The tensors of a weight file, on the CPU, in the number type they were saved in.
-
-    Reads safetensors, and PyTorch files with `weights_only=True`: plain state dicts, or training checkpoints that keep
-    one under "state_dict" or "model". The prefixes "module." (data parallel) and "_orig_mod." (torch.compile) go.
-
-    Raises:
-        CheckpointError: no such file, truncated, another format, TorchScript, a pickle that holds code, no weights.
-    """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"weights {path}: it {what}; name a file ending in {', '.join(SUFFIXES)}.")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    named = content.items() if isinstance(content, Mapping) else ()
-    state = {str(name): tensor for name, tensor in named if isinstance(tensor, Tensor)}
-    if not state:
-        raise CheckpointError(
-            f"weights {path}: the file holds no named tensors but a {type(content).__name__}; save a state dict: "
-            "torch.save(model.state_dict(), PATH)."
-        )
-    for prefix in ("module.", "_orig_mod.", "module."):
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
 
 
 def apply_state(module: nn.Module, state: State, *, source: str, architecture: str) -> None:
@@ -75,64 +35,80 @@ def apply_state(module: nn.Module, state: State, *, source: str, architecture: s
     Raises:
         CheckpointError: the weights belong to another architecture; lists the first names that differ.
     """
-    model: Any = module
-    state = dict(convert_state_dict(model, dict(state)))
-    if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
-        state = convert_to_custom_text_state_dict(state)
     own = module.state_dict()
+    aligned = align(module, state)
+    _resample_positions(module, own, aligned, source)
+    if difference := differences(own, aligned):
+        raise CheckpointError(f"weights {source} do not fit {architecture}: {difference}. {_cause(state)}")
+    module.load_state_dict(aligned)
+
+
+def align(module: nn.Module, state: Mapping[str, Tensor]) -> State:
+    """The same weights under the names and in the layout of `module`, without what is no weight of its."""
+    model: Any = module
+    own = module.state_dict()
+    aligned: State = dict(convert_state_dict(model, dict(state)))
+    if "positional_embedding" in aligned and not hasattr(module, "positional_embedding"):
+        aligned = convert_to_custom_text_state_dict(aligned)
     for name in ("logit_scale", "logit_bias"):
-        if name in state and name in own and state[name].numel() == own[name].numel():
-            state[name] = state[name].reshape(own[name].shape)
-    if "logit_bias" in own and "logit_bias" not in state and "logit_scale" in state:
-        state["logit_bias"] = torch.zeros_like(own["logit_bias"])
+        if name in aligned and name in own and aligned[name].numel() == own[name].numel():
+            aligned[name] = aligned[name].reshape(own[name].shape)
+    if "logit_bias" in own and "logit_bias" not in aligned and "logit_scale" in aligned:
+        aligned["logit_bias"] = torch.zeros_like(aligned["logit_scale"])
     for name in _NOT_WEIGHTS:
         if name not in own:
-            state.pop(name, None)
-    _resample_positions(module, own, state, source)
-    if (difference := _difference(own, state)) is not None:
-        raise CheckpointError(
-            f"weights {source} do not fit {architecture}: {difference}. Usual cause: they were trained as another "
-            f"architecture{_looks(state)}; name that one as the model."
+            aligned.pop(name, None)
+    return aligned
+
+
+def differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """The first names that are missing, unexpected and of another shape; "" when all fit."""
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    misshapen = [
+        f"{name} ({_shape(state[name])} in the file, {_shape(own[name])} in the model)"
+        for name in own
+        if name in state and own[name].shape != state[name].shape
+    ]
+    kinds = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+    return "; ".join(f"{len(names)} {kind}: {first_names(names)}" for kind, names in kinds if names)
+
+
+def first_names(names: list[str], most: int = 3) -> str:
+    """The first few of several names."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def foreign(state: Mapping[str, Tensor]) -> str:
+    """Whose layout the weights have if it is not open_clip's, and what to do with them; "" for open_clip's own."""
+    if any(re.match(r"(\w+\.)?(vision_model|text_model)\.", name) for name in state):
+        return (
+            "this is a transformers checkpoint (names such as vision_model. and text_model.); load the folder that it "
+            'lies in, with its config.json: model="hf:FOLDER"'
         )
-    module.load_state_dict(state)
+    if any("lora_" in name for name in state):
+        return (
+            "these weights hold LoRA adapters; merge them into the model where it was tuned (merge_and_unload) and "
+            "save that"
+        )
+    return ""
 
 
-def _read_safetensors(path: Path) -> object:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        CheckpointError: no such file, not JSON, not an object.
+    """
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _broken(path, error) from None
-
-
-def _read_pytorch(path: Path) -> object:
-    if path.suffix not in SUFFIXES:
-        raise CheckpointError(f"weights {path}: only files ending in {', '.join(SUFFIXES)} are read.")
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any("/code/" in name for name in archive.namelist()):
-                raise CheckpointError(
-                    f"weights {path}: this is a TorchScript archive, which holds code; only plain weights are read. If "
-                    "you trust it, convert it once: torch.save(torch.jit.load(PATH).state_dict(), 'weights.pt')."
-                )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not any(word in str(error).lower() for word in _CODE_WORDS):
-            raise _broken(path, ValueError("it is not in PyTorch's format")) from None
-        raise CheckpointError(
-            f"weights {path}: refused, because the file asks to run code while it is read (a pickle of more than "
-            "tensors); where it was made, save the state dict alone: torch.save(model.state_dict(), PATH)."
-        ) from None
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise _broken(path, error) from None
-
-
-def _broken(path: Path, error: Exception) -> CheckpointError:
-    cause = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-    return CheckpointError(
-        f"weights {path}: the file ({path.stat().st_size:,} bytes) cannot be read: {cause}. Usual cause: it is "
-        "truncated, a Git LFS pointer, or not a weight file; fetch it again."
-    )
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; check the path.") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a JSON file that can be read ({error}).") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, an object {{…}} was expected.")
+    return content
 
 
 def _resample_positions(module: nn.Module, own: Mapping[str, Tensor], state: State, source: str) -> None:
@@ -157,20 +133,13 @@ def _resample_positions(module: nn.Module, own: Mapping[str, Tensor], state: Sta
     )
 
 
-def _difference(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
-    missing = [name for name in own if name not in state]
-    unexpected = [name for name in state if name not in own]
-    misshapen = [
-        f"{name} ({_shape(state[name])} in the file, {_shape(own[name])} in the model)"
-        for name in own
-        if name in state and own[name].shape != state[name].shape
-    ]
-    kinds = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
-    return "; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds if names) or None
-
-
-def _first(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+def _cause(state: Mapping[str, Tensor]) -> str:
+    if other := foreign(state):
+        return f"Cause: {other}."
+    return (
+        f"Usual cause: they were trained as another architecture{_looks(state)}; name that one as the model, or pass "
+        "the file alone as the model and its architecture is read from its shapes."
+    )
 
 
 def _shape(tensor: Tensor) -> str:
@@ -184,20 +153,3 @@ def _looks(state: Mapping[str, Tensor]) -> str:
         return ""
     depth = len({name.split(".")[3] for name in state if name.startswith("visual.transformer.resblocks.")})
     return f" (the file's tower has width {patches.shape[0]}, patch {patches.shape[-1]} and {depth} blocks)"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        CheckpointError: no such file, not JSON, not an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; check the path.") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a JSON file that can be read ({error}).") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, an object {{…}} was expected.")
-    return content

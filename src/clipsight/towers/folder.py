@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import nn
 
 from clipsight.errors import CheckpointError
+from clipsight.results import atomic_write
 from clipsight.towers.checkpoints import read_json
 
 CONFIG, WEIGHTS, CARD = "open_clip_config.json", "open_clip_model.safetensors", "card.json"
@@ -115,9 +116,7 @@ def write_model_folder(
         state[name] = half.contiguous()
     config = {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess_cfg)}
     for name, content in ((CONFIG, config), (CARD, dict(card))):
-        temporary = folder / f"{name}.tmp"
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(folder / name)
-    temporary = folder / f"{WEIGHTS}.tmp"
-    temporary.write_bytes(save(state, metadata={"format": "pt"}))
-    temporary.replace(folder / WEIGHTS)
+        with atomic_write(folder / name, overwrite=True) as file:
+            file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    with atomic_write(folder / WEIGHTS, overwrite=True) as file:
+        file.write(save(state, metadata={"format": "pt"}))

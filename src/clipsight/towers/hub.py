@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.utils import get_session
 from open_clip.pretrained import download_pretrained_from_hf
 
@@ -17,6 +17,8 @@ from clipsight.errors import HubUnreachable
 
 _SECONDS = 5.0
 _WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_SAFE, _PICKLED = "model*.safetensors", "pytorch_model*.bin"
+_BESIDE = ("*.json", "*.txt", "*.model")
 
 
 def fetch_tag(name: str, tag: str) -> Path:
@@ -58,6 +60,38 @@ def fetch_repository(repository: str) -> tuple[Path, Path]:
         return Path(config), Path(download_pretrained_from_hf(repository))
     except Exception as error:
         raise _unreachable(what, constants.ENDPOINT, error) from None
+
+
+def held_transformers(repository: str) -> Path | None:
+    """The cached folder of a transformers model, "org/name", found without a request; None when it is not there."""
+    config = try_to_load_from_cache(repository, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def fetch_transformers(repository: str) -> Path:
+    """The folder of a transformers model on the Hugging Face hub, "org/name"; pickles only where no safetensors are.
+
+    Raises:
+        HubUnreachable: it is not in the cache and could not be downloaded.
+    """
+    held = held_transformers(repository)
+    weights = held is not None and any(next(held.glob(kind), None) for kind in (_SAFE, _PICKLED))
+    if held is not None and weights and (held / "preprocessor_config.json").exists():
+        return held
+    what = f"the model {repository!r}"
+    try:
+        _require(constants.ENDPOINT, what)
+    except HubUnreachable:
+        if held is not None and weights:
+            return held
+        raise
+    try:
+        folder = snapshot_download(repository, allow_patterns=[*_BESIDE, _SAFE], ignore_patterns="*/*")
+        if next(Path(folder).glob(_SAFE), None) is None:
+            folder = snapshot_download(repository, allow_patterns=[*_BESIDE, _PICKLED], ignore_patterns="*/*")
+    except Exception as error:
+        raise _unreachable(what, constants.ENDPOINT, error) from None
+    return Path(folder)
 
 
 def _held(repository: str, file: str) -> Path | None:

@@ -1,6 +1,5 @@
 """From what a user names to a model that runs, with its tokenizer, picture settings, fingerprint and card."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
@@ -13,13 +12,16 @@ from torch import nn
 
 from clipsight.errors import Unsupported
 from clipsight.language.tokens import Tokenizer
-from clipsight.towers.card import Card, describe
-from clipsight.towers.checkpoints import apply_state, read_state
-from clipsight.towers.fingerprint import fingerprint
+from clipsight.towers.activation import NAMES
+from clipsight.towers.build import build_module
+from clipsight.towers.card import Card, activation_of, describe
+from clipsight.towers.checkpoints import apply_state
+from clipsight.towers.families import is_transformers
+from clipsight.towers.fingerprint import fingerprint, remembered_fingerprint
+from clipsight.towers.placing import as_device, as_dtype, placed
 from clipsight.towers.sources import resolve_source
 
 _CLIP_VOCABULARY = 49_408
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class Loaded:
         pretrained: tag or path as asked for; None where the name says it all.
         fingerprint: short hash of the weights.
         card: the model in plain facts.
+        activation: which activation runs and what decided, such as "QuickGELU, by the tag 'openai' of ViT-B-32".
     """
 
     module: nn.Module
@@ -62,6 +65,7 @@ class Loaded:
     pretrained: str | None
     fingerprint: str
     card: Card
+    activation: str = ""
 
 
 def load_model(
@@ -70,37 +74,46 @@ def load_model(
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
     quick_gelu: bool | None = None,
+    *,
+    trust_program: bool = False,
 ) -> Loaded:
     """Load a model with its tokenizer, picture settings, fingerprint and card.
 
     Args:
-        model: an open_clip name ("ViT-B-16"), the path of a model-configuration .json, "local-dir:FOLDER",
-            "hf-hub:org/name", "clipsight-tiny", or a live open_clip module. A live module is never changed: in training
-            mode a copy that shares its weights is used, for another device or number type a copy of the weights too.
-        pretrained: tag of the name ("openai"), or the path of a weight file; None for the other kinds of model.
+        model: an open_clip name ("ViT-B-16"), the path of a weight file or of a model-configuration .json,
+            "local-dir:FOLDER", "hf-hub:org/name", "hf:org/name" or "hf:FOLDER" (transformers), "clipsight-tiny", or a
+            live module of open_clip's or transformers'. A live module is never changed: in training mode a copy that
+            shares its weights is used, for another device or number type a copy of the weights too.
+        pretrained: tag of the name ("openai"), or the path of a weight file; None for the other kinds of model. "#ema"
+            behind a path takes the averaged weights of a training checkpoint, "#NAME" its entry NAME.
         device: None takes CUDA, else Apple's MPS, else the CPU; a live module stays where it is.
         dtype: number type to compute in, torch's or its name; None is float32, a live module's own.
-        quick_gelu: None takes what the tag or the configuration says; True or False overrules it, with a warning.
+        quick_gelu: None takes what the tag, the configuration or the weight file says; True or False overrules it, with
+            a warning.
+        trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
 
     Raises:
         ValueError: an unknown name, tag, device or number type, or arguments that do not go together.
         CheckpointError: weights that cannot be read or do not fit.
         HubUnreachable: weights that must be downloaded and could not be.
-        Unsupported: a module that is not open_clip's; a tokenizer that needs a package that is not installed.
+        Unsupported: a module that is neither open_clip's nor transformers'; a package that is not installed.
     """
-    kind = _dtype(dtype)
+    kind = as_dtype(dtype)
     if isinstance(model, nn.Module):
         return _live(model, pretrained, device, kind, quick_gelu)
     name, weights = fspath(model), None if pretrained is None else fspath(pretrained)
-    place = _device(device)
-    source = resolve_source(name, weights, quick_gelu)
-    module: Any = _build(source.model_cfg, source.quick_gelu)
-    apply_state(module, read_state(source.weights), source=str(source.weights), architecture=name)
+    place = as_device(device)
+    if name.startswith("hf:"):
+        return _transformers(name, weights, place, kind, quick_gelu)
+    source = resolve_source(name, weights, quick_gelu, trust_program=trust_program)
+    file = source.weights
+    module: Any = build_module(source.model_cfg, source.activation.quick)
+    apply_state(module, file.state, source=str(file.path), architecture=name)
     module.eval()
     settings = merge_preprocess_dict(asdict(PreprocessCfg()), dict(source.preprocess_cfg))
     settings["size"] = module.visual.image_size
     open_clip.set_model_preprocess_cfg(module, settings)
-    mark = fingerprint(module)
+    mark = remembered_fingerprint(module, file, source.model_cfg)
     return Loaded(
         module=module.to(device=place, dtype=kind or torch.float32),
         tokenizer=_tokenizer(source.model_cfg, source.tokenizer_name),
@@ -109,21 +122,25 @@ def load_model(
         pretrained=weights,
         fingerprint=mark,
         card=describe(module, source.extras),
+        activation=str(source.activation),
     )
 
 
-def _build(model_cfg: Mapping[str, Any], quick_gelu: bool) -> nn.Module:
-    """The architecture with random weights; no tower fetches weights of its own."""
-    settings: dict[str, Any] = copy.deepcopy(dict(model_cfg)) | {"quick_gelu": quick_gelu}
-    vision, text = settings["vision_cfg"], settings["text_cfg"]
-    if "timm_model_name" in vision:
-        vision["timm_model_pretrained"] = False
-    if "hf_model_name" in text:
-        text["hf_model_pretrained"] = False
-    custom = settings.pop("custom_text", False) or "hf_model_name" in text
-    if not custom:
-        return open_clip.CLIP(**settings)
-    return (open_clip.CoCa if "multimodal_cfg" in settings else open_clip.CustomTextCLIP)(**settings)
+def _transformers(
+    name: str,
+    pretrained: str | None,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    quick_gelu: bool | None,
+) -> Loaded:
+    if pretrained is not None or quick_gelu is not None:
+        raise ValueError(
+            f"pretrained= and quick_gelu= do not go with model={name!r}, which has its own weights and says its "
+            "activation; leave them out."
+        )
+    from clipsight.towers.hf_loading import load_hf
+
+    return load_hf(name, device=device, dtype=dtype)
 
 
 def _live(
@@ -133,26 +150,23 @@ def _live(
     dtype: torch.dtype | None,
     quick_gelu: bool | None,
 ) -> Loaded:
-    if not all(hasattr(module, part) for part in ("visual", "encode_image", "encode_text")):
+    ours = all(hasattr(module, part) for part in ("visual", "encode_image", "encode_text"))
+    if not ours and not is_transformers(module):
         raise Unsupported(
             f"a live module of class {type(module).__name__} was passed; open_clip models are taken (they have visual, "
-            "encode_image and encode_text)."
+            "encode_image and encode_text), and two-tower models of transformers."
         )
     if pretrained is not None or quick_gelu is not None:
         raise ValueError(
             "pretrained= and quick_gelu= do not go with a live module, which has its weights and activation; leave "
             "them out, or build the module with them."
         )
+    if not ours:
+        from clipsight.towers.hf_loading import live_hf
+
+        return live_hf(module, device=device, dtype=dtype)
     mark = fingerprint(module)
-    first = next(module.parameters())
-    place, kind = first.device if device is None else _device(device), dtype or first.dtype
-    elsewhere = place.type != first.device.type or place.index not in (None, first.device.index)
-    if elsewhere or kind != first.dtype:
-        module = copy.deepcopy(module).to(device=place, dtype=kind).eval()
-    elif module.training:
-        # Evaluation mode is a flag of the module: set it on a copy, whose parameters and buffers stay the same tensors.
-        shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-        module = copy.deepcopy(module, shared).eval()
+    module = placed(module, device, dtype)
     vocabulary = getattr(module, "vocab_size", None)
     context = getattr(module, "context_length", None) or 77
     return Loaded(
@@ -165,6 +179,7 @@ def _live(
         pretrained=None,
         fingerprint=mark,
         card=describe(module),
+        activation=f"{NAMES[activation_of(module) == 'quick_gelu']}, as the module was built",
     )
 
 
@@ -201,28 +216,3 @@ def _preprocess(module: nn.Module) -> Preprocess:
 def _rgb(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue
-
-
-def _device(device: torch.device | str | None) -> torch.device:
-    if device is None:
-        apple = "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device("cuda" if torch.cuda.is_available() else apple)
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        cause = str(error).splitlines()[0]
-        raise ValueError(
-            f"device={str(device)!r} cannot be used here ({cause}); leave it out or pass 'cpu'."
-        ) from None
-    return place
-
-
-def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    if dtype is None or isinstance(dtype, torch.dtype):
-        kind = dtype
-    else:
-        kind = _DTYPES.get(dtype) or getattr(torch, dtype.removeprefix("torch."), None)
-    if dtype is not None and not (isinstance(kind, torch.dtype) and kind.is_floating_point):
-        raise ValueError(f"dtype={dtype!r} is not a floating-point type; pass float32, float16 or bfloat16.")
-    return kind

@@ -13,9 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clipsight.errors import Unsupported
-from clipsight.towers.open_clip_vit import OpenClipBlock, unsupported_blocks
+from clipsight.towers.open_clip_blocks import block_views, unsupported_blocks
+from clipsight.towers.text_ids import checked_ids, require_whole
 from clipsight.towers.token_tree import encode_tree, token_tree
 
+_USUAL = 77
 _PARTS = ("transformer", "token_embedding", "positional_embedding", "ln_final")
 
 
@@ -26,7 +28,8 @@ class OpenClipText:
         module: the model (`CLIP`, `CustomTextCLIP`, `CoCa`); it is looked at, never changed.
 
     Attributes:
-        context: most token positions the tower has.
+        width: width of the token states. embed_dim: width of the joint space.
+        context: token positions that its tokenizer fills.
         vocabulary: number of token ids, None where the tower does not say.
         causal: True when a position sees only itself and earlier ones.
         cuttable: True when ids behind the end token can be cut off without changing the feature.
@@ -39,7 +42,10 @@ class OpenClipText:
         self._tower: Any = tower
         native = all(hasattr(tower, part) for part in _PARTS)
         self._native = native and hasattr(tower.transformer, "resblocks")
-        self.context: int = getattr(module, "context_length", None) or getattr(tower, "context_length", 77)
+        # A Hugging Face tower has far more positions than open_clip's tokenizers fill, and its padding is masked.
+        self._masked = hasattr(tower, "config") and hasattr(tower, "pooler")
+        positions = getattr(module, "context_length", None) or getattr(tower, "context_length", None)
+        self.context: int = min(positions or _USUAL, _USUAL) if self._masked else positions or _USUAL
         self.vocabulary: int | None = getattr(tower, "vocab_size", getattr(module, "vocab_size", None))
         self.pooling: str = getattr(tower, "text_pool_type", getattr(tower, "pool_type", "other"))
         self._end_id = getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
@@ -47,20 +53,8 @@ class OpenClipText:
         self.causal: bool = self._native and _is_causal(getattr(tower, "attn_mask", None))
         self.cuttable: bool = self.causal and not self._class_token and self.pooling in ("argmax", "eos")
         parts = self._native and unsupported_blocks(tower.transformer) is None
-        self.blocks = tuple(OpenClipBlock(block) for block in tower.transformer.resblocks) if parts else ()
-
-    @property
-    def width(self) -> int:
-        """Width of the token states."""
-        return self._require_native().transformer.width
-
-    @property
-    def embed_dim(self) -> int:
-        """Width of the joint space."""
-        projection = self._require_native().text_projection
-        if projection is None:
-            return self.width
-        return projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
+        self.blocks = block_views(tower.transformer) if parts else ()
+        self.width, self.embed_dim = self._widths()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -96,11 +90,8 @@ class OpenClipText:
         """
         ids = self._checked(ids)
         if not (self.cuttable and self.blocks):
-            if ids.shape[1] != self.context:
-                raise ValueError(
-                    f"this text tower reads all of its {self.context} positions, got {ids.shape[1]} ids per text; "
-                    "pad them as its tokenizer does."
-                )
+            if not self._masked:
+                require_whole(ids, self.context)
             return self._module.encode_text(ids, normalize=False)
         if not len(ids):
             return torch.empty(0, self.embed_dim, dtype=self.dtype, device=self.device)
@@ -128,17 +119,17 @@ class OpenClipText:
         return (ids == self._end_id).int().argmax(-1) if self.pooling == "eos" else ids.argmax(-1)
 
     def _checked(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, "T S"]:
-        if ids.shape[1] > self.context:
-            raise ValueError(
-                f"got {ids.shape[1]} token positions, this model has {self.context}; cut them and keep the end token."
-            )
-        low, high = (int(ids.min()), int(ids.max())) if ids.numel() else (0, 0)
-        if low < 0 or high >= (self.vocabulary or high + 1):
-            raise ValueError(
-                f"token ids run from {low} to {high}, this model knows 0 to {(self.vocabulary or 0) - 1}; usual cause: "
-                "they come from another model's tokenizer."
-            )
-        return ids.to(self.device)
+        return checked_ids(ids, self.context, self.vocabulary, self.device)
+
+    def _widths(self) -> tuple[int, int]:
+        if not self._native:
+            config = getattr(self._tower, "config", None)
+            width = getattr(config, "hidden_size", None) or getattr(config, "d_model", 0)
+            return width, getattr(self._tower, "output_dim", width)
+        width, projection = self._tower.transformer.width, self._tower.text_projection
+        if projection is None:
+            return width, width
+        return width, projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
 
     def _require_native(self) -> Any:
         if self._native and not self._class_token:

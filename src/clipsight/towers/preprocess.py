@@ -17,6 +17,9 @@ from clipsight.towers.loading import Preprocess
 MAX_PATCHES = 4096
 """Above so many patches the long side is limited."""
 
+MOST_SIDE = 1_000_000
+"""Pixels of a side that may be asked for; what is asked for is limited anyway."""
+
 Resolution = str | int | tuple[int, int]
 """`"native"`, `"square"`, a short side in pixels, or (height, width)."""
 
@@ -44,33 +47,30 @@ def fit_size(
     Args:
         picture: (H, W) of the picture.
         resolution: `"native"` short side at the model's training size, aspect kept; an int that short side; (H, W)
-            exactly; `"square"` the model's own size, stretched.
+            exactly; `"square"` the model's own size, stretched. Integers of NumPy are integers; floats, booleans and
+            digits in quotes are not.
         native: (H, W) the model was trained at.
         patch: (height, width) of a patch.
 
     Raises:
-        ValueError: an unknown word, a side below one patch, or an exact size that would cut patches.
+        ValueError: an unknown word, a side below one patch or above a million pixels, or an exact size that would cut
+            patches.
     """
-    if resolution == "square":
+    word = resolution if isinstance(resolution, str) else ""
+    if word == "square":
         return Fit(size=native)
-    if isinstance(resolution, tuple):
-        if len(resolution) != 2 or any(
-            side < p or side % p for side, p in zip(resolution, patch, strict=True)
-        ):
+    sides = _sides(min(native) if word == "native" else resolution)
+    if max(map(abs, sides)) > MOST_SIDE:
+        raise ValueError(f"resolution asks for a side of more than {MOST_SIDE:,} pixels; give less.")
+    if len(sides) == 2:
+        exact = (sides[0], sides[1])
+        if any(side < p or side % p for side, p in zip(exact, patch, strict=True)):
             raise ValueError(
-                f"resolution={resolution!r} is not (height, width) in whole patches of {patch[0]}×{patch[1]} pixels; "
-                f"the nearest that is: {tuple(_whole(s, p) for s, p in zip(resolution, patch, strict=False))}."
+                f"resolution={exact} is not (height, width) in whole patches of {patch[0]}×{patch[1]} pixels; "
+                f"the nearest that is: {tuple(_whole(s, p) for s, p in zip(exact, patch, strict=True))}."
             )
-        return _limited(resolution, patch, min(native))
-    if resolution == "native":
-        short = min(native)
-    elif isinstance(resolution, int) and not isinstance(resolution, bool):
-        short = resolution
-    else:
-        raise ValueError(
-            f'resolution={resolution!r} is unknown; give "native", "square", a short side in pixels such as 448, or '
-            "(height, width)."
-        )
+        return _limited(exact, patch, min(native))
+    (short,) = sides
     if short < max(patch):
         raise ValueError(
             f"resolution={short} is smaller than a patch of {patch[0]}×{patch[1]} pixels; give at least {max(patch)}."
@@ -78,6 +78,19 @@ def fit_size(
     scale = short / min(picture)
     size = (_whole(picture[0] * scale, patch[0]), _whole(picture[1] * scale, patch[1]))
     return _limited(size, patch, min(native))
+
+
+def _sides(asked: object) -> tuple[int, ...]:
+    """The short side, or (height, width)."""
+    pair = isinstance(asked, tuple | list)
+    given: tuple[object, ...] = tuple(asked) if pair else (asked,)
+    sides = [int(side) for side in given if isinstance(side, int | np.integer) and not isinstance(side, bool)]
+    if not len(sides) == len(given) == 1 + pair:
+        raise ValueError(
+            f'resolution={" ".join(repr(asked).split())[:80]} is unknown; give "native", "square", a short side in '
+            "whole pixels such as 448 (a number, not quoted), or (height, width) such as (336, 448)."
+        )
+    return tuple(sides)
 
 
 def _whole(side: float, patch: int) -> int:

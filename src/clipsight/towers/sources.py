@@ -1,10 +1,5 @@
-"""Where a model's architecture and weights come from: a name with a tag or a file, a configuration, a folder, the hub.
+"""Where architecture and weights come from: a name, a file, a configuration, a folder, the hub."""
 
-QuickGELU: OpenAI, MetaCLIP and DFN weights were trained with it, most others with GELU; the wrong one runs, looks
-plausible and is wrong. A tag says which it is, and is obeyed even where the architecture's name says otherwise.
-"""
-
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -13,31 +8,41 @@ from typing import Any
 
 import open_clip
 
-from clipsight.errors import CheckpointError, ClipsightWarning
-from clipsight.towers.folder import bundled_folder, read_config, read_model_folder
+from clipsight.errors import CheckpointError
+from clipsight.towers.activation import (
+    Activation,
+    from_evidence,
+    published_as,
+    said_model,
+    settled,
+    tag_activation,
+)
+from clipsight.towers.folder import CONFIG, bundled_folder, read_config, read_model_folder
 from clipsight.towers.hub import fetch_repository, fetch_tag
+from clipsight.towers.infer import fits, infer_architecture, with_layout
+from clipsight.towers.weight_files import WeightFile, is_weight_path, read_weights, split_entry
 
 BUNDLED = "clipsight-tiny"
 """The model that ships with clipsight."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """A model on its way: architecture known, weights a local file.
+    """A model on its way: architecture known, weights read.
 
     Attributes:
         model_cfg: open_clip's architecture.
         preprocess_cfg: open_clip's picture settings, as far as they are given.
-        weights: the weight file.
-        quick_gelu: the activation to build.
+        weights: the weight file, read.
+        activation: the activation to build, and what decided.
         tokenizer_name: what open_clip's `get_tokenizer` knows the model by, "" for nothing.
-        extras: content of the folder's card.json.
+        extras: content of the folder's card.json; its `notes` also say what was decided here.
     """
 
     model_cfg: Mapping[str, Any]
     preprocess_cfg: Mapping[str, Any]
-    weights: Path
-    quick_gelu: bool
+    weights: WeightFile
+    activation: Activation
     tokenizer_name: str = ""
     extras: Mapping[str, Any] = field(default_factory=dict)
 
@@ -47,46 +52,109 @@ def model_ids() -> tuple[str, ...]:
     return (BUNDLED, *open_clip.list_models())
 
 
-def resolve_source(name: str, pretrained: str | None, quick_gelu: bool | None) -> Source:
+def resolve_source(
+    name: str, pretrained: str | None, quick_gelu: bool | None, *, trust_program: bool = False
+) -> Source:
     """Find what `load_model` was asked for; downloads if it must. Same arguments and errors as there."""
     if name == BUNDLED or name.startswith("local-dir:"):
         _refuse_pretrained(name, pretrained)
         path = bundled_folder(name) if name == BUNDLED else Path(name.removeprefix("local-dir:"))
         folder = read_model_folder(path)
-        return Source(
-            model_cfg=folder.model_cfg,
-            preprocess_cfg=folder.preprocess_cfg,
-            weights=folder.weights,
-            quick_gelu=_configured_activation(quick_gelu, folder.model_cfg, name),
+        return _configured(
+            name,
+            folder.model_cfg,
+            folder.preprocess_cfg,
+            read_weights(str(folder.weights), trust_program=trust_program),
+            quick_gelu,
             tokenizer_name=f"local-dir:{folder.path}",
             extras=folder.card,
         )
     if name.startswith("hf-hub:"):
         _refuse_pretrained(name, pretrained)
-        config, weights = fetch_repository(name.removeprefix("hf-hub:"))
-        return _configured(name, config, weights, quick_gelu)
+        config, path = fetch_repository(name.removeprefix("hf-hub:"))
+        return _configured(
+            name, *read_config(config), read_weights(str(path)), quick_gelu, tokenizer_name=name
+        )
     if name.endswith(".json"):
         if pretrained is None:
             raise ValueError(
                 f"model={name!r} is an architecture without weights; add pretrained=PATH of a weight file. (For random "
                 "weights pass the module itself: clipsight.load(module).)"
             )
-        return _configured(name, Path(name), Path(pretrained), quick_gelu)
-    return _named(name, pretrained, quick_gelu)
+        weights = read_weights(pretrained, trust_program=trust_program)
+        return _configured(name, *read_config(Path(name)), weights, quick_gelu)
+    if is_weight_path(name):
+        _refuse_pretrained(name, pretrained)
+        return _bare(read_weights(name, trust_program=trust_program), quick_gelu)
+    return _named(name, pretrained, quick_gelu, trust_program)
 
 
-def _configured(name: str, config: Path, weights: Path, quick_gelu: bool | None) -> Source:
-    model_cfg, preprocess_cfg = read_config(config)
+def _configured(
+    name: str,
+    model_cfg: Mapping[str, Any],
+    preprocess_cfg: Mapping[str, Any],
+    weights: WeightFile,
+    quick_gelu: bool | None,
+    tokenizer_name: str = "",
+    extras: Mapping[str, Any] | None = None,
+) -> Source:
+    said = extras or {}
     return Source(
         model_cfg=model_cfg,
         preprocess_cfg=preprocess_cfg,
         weights=weights,
-        quick_gelu=_configured_activation(quick_gelu, model_cfg, name),
-        tokenizer_name=name if name.startswith("hf-hub:") else "",
+        activation=settled(quick_gelu, bool(model_cfg.get("quick_gelu")), f"the configuration of {name}"),
+        tokenizer_name=tokenizer_name,
+        extras={**said, "notes": [*(said.get("notes") or ()), *weights.notes]},
     )
 
 
-def _named(name: str, pretrained: str | None, quick_gelu: bool | None) -> Source:
+def _bare(weights: WeightFile, quick_gelu: bool | None) -> Source:
+    """A weight file that must say itself what it is: by a configuration beside it, its own words, or its shapes."""
+    if (beside := _beside(weights)) is not None:
+        model_cfg, preprocess_cfg = beside
+        activation = from_evidence(quick_gelu, weights, "", model_cfg)
+        found = f"Architecture: {CONFIG} beside the file."
+        return _from_file(
+            model_cfg, preprocess_cfg, weights, activation, f"local-dir:{weights.path.parent}", found
+        )
+    published = published_as(weights.path)
+    said = published[0] if published else said_model(weights.said)
+    inferred = infer_architecture(weights.state, str(weights.path), said)
+    activation = from_evidence(quick_gelu, weights, inferred.name)
+    settings: dict[str, Any] = open_clip.get_pretrained_cfg(*published) if published else {}
+    return _from_file(inferred.model_cfg, settings, weights, activation, inferred.name, inferred.note)
+
+
+def _from_file(
+    model_cfg: Mapping[str, Any],
+    preprocess_cfg: Mapping[str, Any],
+    weights: WeightFile,
+    activation: Activation,
+    tokenizer_name: str,
+    *found: str,
+) -> Source:
+    """Weights by their path: what was decided about them goes onto the card."""
+    return Source(
+        model_cfg=model_cfg,
+        preprocess_cfg=preprocess_cfg,
+        weights=weights,
+        activation=activation,
+        tokenizer_name=tokenizer_name,
+        extras={"notes": [*found, f"Activation: {activation}.", *weights.notes]},
+    )
+
+
+def _beside(weights: WeightFile) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The configuration in the same folder, if these weights have its shapes."""
+    path = weights.path.parent / CONFIG
+    if not path.is_file():
+        return None
+    model_cfg, preprocess_cfg = read_config(path)
+    return (model_cfg, preprocess_cfg) if fits(model_cfg, weights.state) else None
+
+
+def _named(name: str, pretrained: str | None, quick_gelu: bool | None, trust_program: bool) -> Source:
     known = name.replace("/", "-")
     model_cfg = open_clip.get_model_config(known) if known in open_clip.list_models() else None
     if model_cfg is None:
@@ -95,7 +163,7 @@ def _named(name: str, pretrained: str | None, quick_gelu: bool | None) -> Source
         folder = f" For a model folder write local-dir:{name}." if Path(name).is_dir() else ""
         raise ValueError(
             f"model={name!r} is not an open_clip name.{meant}{folder} Taken are the names of clipsight.models(), a "
-            "model configuration .json, local-dir:FOLDER, hf-hub:org/name, or a live open_clip module."
+            "weight file, a configuration .json, local-dir:FOLDER, hf-hub:org/name, hf:org/name, or a live module."
         )
     tags = open_clip.list_pretrained_tags_by_model(known)
     if pretrained is None:
@@ -103,49 +171,25 @@ def _named(name: str, pretrained: str | None, quick_gelu: bool | None) -> Source
             f"model={name!r} needs weights: pass pretrained= one of its tags ({', '.join(tags) or 'it has none'}) or "
             "the path of a weight file. (For random weights pass the module itself: clipsight.load(module).)"
         )
-    settings = open_clip.get_pretrained_cfg(known, pretrained)
-    built = bool(model_cfg.get("quick_gelu"))
-    if settings:
-        # Only tags trained with QuickGELU say so; where a tag is silent the architecture's configuration holds.
-        trained = bool(settings.get("quick_gelu", built))
-        chosen = _activation(quick_gelu, trained, f"the tag {pretrained!r} of {name}")
-        weights = fetch_tag(known, pretrained)
-    else:
-        weights = Path(pretrained)
-        if not weights.is_file():
-            near = get_close_matches(pretrained, tags, n=3, cutoff=0.4)
-            raise CheckpointError(
-                f"pretrained={pretrained!r} is neither a tag of {name} nor a file. "
-                f"{'Did you mean ' + ', '.join(near) + '? ' if near else ''}Its tags: {', '.join(tags) or 'none'}."
-            )
-        chosen = built if quick_gelu is None else quick_gelu
-        if quick_gelu is None and not built and f"{known}-quickgelu" in open_clip.list_models():
-            warnings.warn(
-                f"weights {pretrained} do not say their activation, and {name} exists with both: GELU is used. If "
-                "they come from OpenAI, MetaCLIP or DFN weights, pass quick_gelu=True; else quick_gelu=False.",
-                ClipsightWarning,
-                stacklevel=4,
-            )
-    return Source(
-        model_cfg=model_cfg, preprocess_cfg=settings, weights=weights, quick_gelu=chosen, tokenizer_name=known
-    )
-
-
-def _configured_activation(asked: bool | None, model_cfg: Mapping[str, Any], name: str) -> bool:
-    return _activation(asked, bool(model_cfg.get("quick_gelu")), f"the configuration of {name}")
-
-
-def _activation(asked: bool | None, trained: bool, said_by: str) -> bool:
-    if asked is None or asked == trained:
-        return trained
-    names = {True: "QuickGELU", False: "GELU"}
-    warnings.warn(
-        f"quick_gelu={asked} was asked for, but {said_by} says that the weights were trained with {names[trained]}; "
-        f"{names[asked]} is used as asked. Leave quick_gelu out for the right one.",
-        ClipsightWarning,
-        stacklevel=5,
-    )
-    return asked
+    if settings := open_clip.get_pretrained_cfg(known, pretrained):
+        said_by = f"the tag {pretrained!r} of {name}"
+        return Source(
+            model_cfg=model_cfg,
+            preprocess_cfg=settings,
+            weights=read_weights(str(fetch_tag(known, pretrained)), trust_program=trust_program),
+            activation=settled(quick_gelu, tag_activation(known, pretrained), said_by),
+            tokenizer_name=known,
+        )
+    if not split_entry(pretrained)[0].is_file():
+        near = get_close_matches(pretrained, tags, n=3, cutoff=0.4)
+        raise CheckpointError(
+            f"pretrained={pretrained!r} is neither a tag of {name} nor a file. "
+            f"{'Did you mean ' + ', '.join(near) + '? ' if near else ''}Its tags: {', '.join(tags) or 'none'}."
+        )
+    weights = read_weights(pretrained, trust_program=trust_program)
+    beside = _beside(weights)
+    activation = from_evidence(quick_gelu, weights, known, beside[0] if beside else None)
+    return _from_file(with_layout(model_cfg, weights.state), {}, weights, activation, known)
 
 
 def _refuse_pretrained(name: str, pretrained: str | None) -> None:

@@ -15,14 +15,57 @@ from torch import Tensor
 PositionRule = Literal["bicubic_antialias", "bicubic", "bilinear", "dino_bicubic"]
 """How a learned position table is stretched to another grid; see `clipsight.towers.positions`."""
 
+Pools = Literal["class", "mean", "attention"]
+"""What the pooled feature is made of: the class token alone, the mean of the patches, or a pooling head's attention."""
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """What deciding whether a recipe runs needs to know of a block."""
+
+    @property
+    def residual(self) -> bool:
+        """True for transformer blocks; False for a pooling layer, whose output stands alone."""
+        ...
+
+
+@runtime_checkable
+class TowerShape(Protocol):
+    """What deciding whether a recipe runs needs to know of an image tower; every `VisionView` says it."""
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        ...
+
+    @property
+    def class_token(self) -> bool:
+        """True when the first token of the prefix stands for the whole picture (a ResNet's mean token does)."""
+        ...
+
+    @property
+    def blocks(self) -> Sequence[Layer]:
+        """One for each block, first to last; () for a tower that is seen as one piece."""
+        ...
+
 
 @runtime_checkable
 class BlockView(Protocol):
-    """One pre-norm transformer block, whole or in parts.
+    """One transformer block, whole or in parts.
 
     Whole: `block(x)`. In parts: `y = norm1(x)`, `q, k, v = qkv(y)`, any attention over the heads,
     `x = x + merge(heads)`, `x = x + ffn(x)`; with the attention `softmax(scale q kᵀ) v` the parts equal the whole.
+    What a family does to queries and keys (norms of their own, rotary positions, a temperature learnt for each head) is
+    inside `qkv`, and what it does to the attended heads (scales, norms) inside `merge`.
+
+    A pooling layer of a ResNet is a block with `residual` False: nothing is added to what it gives, and it has no
+    network, so the whole is `merge(heads)` alone.
     """
+
+    @property
+    def residual(self) -> bool:
+        """True for transformer blocks; False for a pooling layer, whose output stands alone."""
+        ...
 
     @property
     def heads(self) -> int:
@@ -50,14 +93,15 @@ class BlockView(Protocol):
     def qkv(self, y: Float[Tensor, "B S D"], parts: str = "qkv") -> tuple[Float[Tensor, "B K S d"], ...]:
         """Queries, keys and values of normed tokens, in the order of the letters of `parts`.
 
-        `parts` is any contiguous piece of `"qkv"`: `"qkv"`, `"qk"`, `"kv"`, `"q"`, `"k"`, `"v"`. One matrix product.
+        `parts` is any contiguous piece of `"qkv"`: `"qkv"`, `"qk"`, `"kv"`, `"q"`, `"k"`, `"v"`. The tokens are all of
+        the picture's, or its patches alone.
         """
         ...
 
     def attend_rows(
         self, rows: Float[Tensor, "B R D"], y: Float[Tensor, "B S D"]
     ) -> Float[Tensor, "B K R d"]:
-        """The block's own attention of a few rows over the tokens of `y`, both normed; heads not yet merged.
+        """The block's own attention of prefix tokens over the tokens of `y`, both normed; heads not yet merged.
 
         Meant for few rows, where making the keys and values of all S tokens would cost more than the attention.
         """
@@ -102,13 +146,32 @@ class VisionView(Protocol):
         ...
 
     @property
+    def any_size(self) -> bool:
+        """False for a tower that takes its native size only."""
+        ...
+
+    @property
     def prefix(self) -> int:
-        """Number of tokens before the patches; the first is the class token, which pools."""
+        """Number of tokens before the patches: class token first, registers after it; 0 without any."""
+        ...
+
+    @property
+    def class_token(self) -> bool:
+        """True when the first token of the prefix stands for the whole picture (a ResNet's mean token does)."""
+        ...
+
+    @property
+    def pools(self) -> Pools:
+        """What the pooled feature is made of."""
         ...
 
     @property
     def blocks(self) -> Sequence[BlockView]:
-        """One view per block, first to last."""
+        """One view per block, first to last, at the native grid; () for a tower that is seen as one piece."""
+        ...
+
+    def blocks_at(self, grid: tuple[int, int]) -> Sequence[BlockView]:
+        """The blocks for pictures of (h, w) patches: the same but for rotary positions."""
         ...
 
     @property
@@ -141,7 +204,20 @@ class VisionView(Protocol):
         ...
 
     def readout(self, tokens: Float[Tensor, "B S D"]) -> Float[Tensor, "B S E"]:
-        """Final norm and projection of any tokens after the last block; not L2-normalised."""
+        """Each token after the last block in the joint space, not L2-normalised.
+
+        A token is read as the pooled feature of a picture all of whose tokens are that one: final norm and projection
+        for a class token or a mean; through a pooling head its value path, since attention among equals gives the
+        value itself, then the head's own norm and network, as its probe would see the token.
+        """
+        ...
+
+    def pool(self, tokens: Float[Tensor, "B S D"]) -> Float[Tensor, "B E"]:
+        """The pooled feature of tokens after the last block, not L2-normalised.
+
+        Args:
+            tokens: prefix and patches; the prefix suffices where `pools` is "class".
+        """
         ...
 
     def encode(

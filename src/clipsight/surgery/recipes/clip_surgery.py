@@ -7,15 +7,27 @@ With X the original stream, V_l from LN1_l(X_{l-1}) and the original path left a
 Rows of patches come from Xn_L, the pooled feature from X_L, so classification is untouched. The other half of the
 paper, feature surgery, is `clipsight.scoring.feature_surgery`. A block depth of six is hard-coded in the released
 code for every ViT; `with_depth` gives others.
+
+A ResNet has one attention layer, its pool, without residual stream or network. There the patches are
+
+    c_proj( softmax(8 s v̂ v̂ᵀ) V ),  v̂ the values of a head divided by their length,
+
+`clip_surgery.pool`, which `clip_surgery` becomes on such a tower. The released model is built without that setting:
+`clip_surgery.pool-released` has plain values and scale s. Its so-called original path is value-value attention too, so
+that its first row is not CLIP's pooled feature; here the pooled feature is the tower's own in both.
 """
 
+from dataclasses import replace
+
 from clipsight.surgery.branches import Branch, Kernel
+from clipsight.surgery.operands import Unit
 from clipsight.surgery.paper import Source, mious
-from clipsight.surgery.recipe import Accumulate, Recipe
+from clipsight.surgery.recipe import Accumulate, LastBlock, Recipe
+from clipsight.surgery.variants import option
 
 _TABLE = "result image of xmed-lab/CLIP_Surgery at d4696d4"
 
-CLIP_SURGERY = Recipe(
+_ON_VIT = Recipe(
     id="clip_surgery",
     summary="Values attend to values in the last six blocks; outputs summed, feed-forward networks skipped.",
     kernel=Kernel(branches=(Branch(left="v", right="v"),)),
@@ -44,4 +56,21 @@ CLIP_SURGERY = Recipe(
     ),
 )
 
-RECIPES = (CLIP_SURGERY,)
+POOL_RELEASED = option(
+    _ON_VIT,
+    "pool-released",
+    "In a ResNet's pool, values attend to values, as the released model runs it.",
+    path=LastBlock(),
+    residual="drop",
+)
+POOL = option(
+    _ON_VIT,
+    "pool",
+    "In a ResNet's pool, values of length 1 attend to values at eight times the scale, as the paper has it.",
+    kernel=Kernel(branches=(Branch(left=Unit("v"), right=Unit("v"), gain=8.0),)),
+    path=LastBlock(),
+    residual="drop",
+)
+CLIP_SURGERY = replace(_ON_VIT, on_pool=POOL)
+
+RECIPES = (CLIP_SURGERY, POOL, POOL_RELEASED)

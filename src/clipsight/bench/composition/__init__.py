@@ -1,0 +1,75 @@
+"""The compositional benchmarks, on everyone's protocol."""
+
+from clipsight.bench.composition import readers  # noqa: F401 - registers the benchmarks
+from clipsight.bench.composition.benchmark import (
+    BENCHMARKS,
+    Annotation,
+    Benchmark,
+    ReadOptions,
+    Source,
+    benchmark_ids,
+    get_benchmark,
+    reader,
+)
+from clipsight.bench.composition.encoder import About, Encoder, LensEncoder
+from clipsight.bench.composition.evaluate import encode, evaluate
+from clipsight.bench.composition.folder import DataAbsent, Reading, expected_tree, read_benchmark
+from clipsight.bench.composition.item import Item, PictureRef
+from clipsight.bench.composition.pictures import COLLECTIONS, ImageRoot
+from clipsight.bench.composition.protocol import PROTOCOLS, Counting, Mean, Protocol
+from clipsight.bench.composition.published import (
+    PUBLISHED,
+    Comparison,
+    PublishedScore,
+    compare,
+    published_models,
+)
+from clipsight.bench.composition.reading import BadRow, Malformed, Row
+from clipsight.bench.composition.report import Counts, MeanRow, Report, SplitRow
+from clipsight.bench.composition.rules import RULES, Outcome, Rule, decide
+from clipsight.bench.composition.store import FeatureStore
+
+__all__ = [
+    "BENCHMARKS",
+    "COLLECTIONS",
+    "PROTOCOLS",
+    "PUBLISHED",
+    "RULES",
+    "About",
+    "Annotation",
+    "BadRow",
+    "Benchmark",
+    "Comparison",
+    "Counting",
+    "Counts",
+    "DataAbsent",
+    "Encoder",
+    "FeatureStore",
+    "ImageRoot",
+    "Item",
+    "LensEncoder",
+    "Malformed",
+    "Mean",
+    "MeanRow",
+    "Outcome",
+    "PictureRef",
+    "Protocol",
+    "PublishedScore",
+    "ReadOptions",
+    "Reading",
+    "Report",
+    "Row",
+    "Rule",
+    "Source",
+    "SplitRow",
+    "benchmark_ids",
+    "compare",
+    "decide",
+    "encode",
+    "evaluate",
+    "expected_tree",
+    "get_benchmark",
+    "published_models",
+    "read_benchmark",
+    "reader",
+]

@@ -1,0 +1,202 @@
+"""Compositional benchmarks on one model: read, encode what is new, decide, count."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clipsight.bench.composition.benchmark import Benchmark, ReadOptions, get_benchmark
+from clipsight.bench.composition.encoder import Encoder, LensEncoder, versions
+from clipsight.bench.composition.encoding import (
+    Part,
+    Progress,
+    all_pictures,
+    all_texts,
+    encode_pictures,
+    encode_texts,
+    picture_keys,
+)
+from clipsight.bench.composition.folder import DataAbsent, read_benchmark
+from clipsight.bench.composition.item import Item
+from clipsight.bench.composition.pictures import ImageRoot
+from clipsight.bench.composition.protocol import PROTOCOLS
+from clipsight.bench.composition.report import MeanRow, Report, SplitRow, mean_rows
+from clipsight.bench.composition.rows import Asked, Encoded, notes, split_row, unscored
+from clipsight.bench.composition.store import FeatureStore
+from clipsight.lens import Lens
+
+
+def evaluate(
+    model: Lens | Encoder,
+    benchmarks: Sequence[str],
+    annotations: Path | None = None,
+    images: Path | None = None,
+    *,
+    protocol: str = "official",
+    view: str = "model",
+    batch: int = 32,
+    workers: int = 0,
+    cache: Path | None = None,
+    options: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """How often does the model prefer what is true? Each benchmark by its rule, each protocol by its averages.
+
+    Args:
+        model: a `Lens`, or anything that encodes (`Encoder`).
+        benchmarks: ids, see `benchmark_ids`.
+        annotations: folder of the benchmarks' folders; `expected_tree` draws it.
+        images: folder of the picture collections.
+        protocol: "official", "macco" or "vl_compo"; a benchmark for which one is not defined is counted officially, and
+            the notes say so.
+        view: what of a picture the model is shown; "model" as it was evaluated (`LensEncoder`).
+        batch: pictures in one pass.
+        workers: processes that read pictures.
+        cache: folder for features, shared by runs and processes; None keeps them in memory.
+        options: what some readers must be told.
+        progress: called with what is in work ("files", "pictures", "texts"), how many are done, how many there are.
+
+    Returns:
+        `Report`: a row for each split, and the protocol's means. A benchmark whose files are not there is among its
+        failures, and the others go on.
+
+    Raises:
+        ValueError: no benchmark, an unknown one or one given twice, an unknown protocol or view, a batch below 1.
+
+    Not claimed: that a score of the bundled model on photographs means anything; it has seen emoji only.
+
+    Example:
+        >>> import clipsight
+        >>> lens = clipsight.load("clipsight-tiny")
+        >>> report = evaluate(lens, ["world"], options=ReadOptions(world_seeds=(1,), world_count=4))
+        >>> [mean.name for mean in report.means]
+        ['mean of 7 kinds']
+    """
+    chosen = _check(benchmarks, protocol, batch)
+    encoder = model if isinstance(model, Encoder) else LensEncoder(model, view)
+    options = options or ReadOptions()
+    asked, failures = _read(chosen, annotations, protocol, options)
+    items = [one for each in asked for some in each.counted.values() for one in some]
+    encoded = _encode(
+        encoder, items, images, cache=cache, batch=batch, workers=workers, part=(0, 1), progress=progress
+    )
+    rows: list[SplitRow] = []
+    means: list[MeanRow] = []
+    for each in asked:
+        made = {split: split_row(each, split, encoded) for split in each.counted}
+        rows += made.values()
+        means += mean_rows(each.reading.benchmark.id, each.name, each.protocol.means, made)
+        failures += unscored(each, list(made.values()), images)
+    return Report(
+        about=encoder.about,
+        settings={"protocol": protocol, "batch": batch, **_plain(options)},
+        versions=versions(),
+        rows=tuple(rows),
+        means=tuple(means),
+        malformed=tuple(bad for each in asked for bad in each.reading.malformed),
+        notes=tuple(dict.fromkeys(note for each in asked for note in notes(each, protocol))),
+        failures=tuple(failures),
+    )
+
+
+def encode(
+    model: Lens | Encoder,
+    benchmarks: Sequence[str],
+    annotations: Path | None,
+    images: Path | None,
+    cache: Path,
+    *,
+    part: Part = (0, 1),
+    protocol: str = "official",
+    view: str = "model",
+    batch: int = 32,
+    workers: int = 0,
+    options: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Fill a cache with one process's share of the features, for `evaluate` to find; see there for the arguments.
+
+    Args:
+        part: (i, n), the i-th of n processes counted from 0; together they encode everything.
+
+    Raises:
+        DataAbsent: a benchmark's files are not there.
+    """
+    chosen = _check(benchmarks, protocol, batch)
+    encoder = model if isinstance(model, Encoder) else LensEncoder(model, view)
+    asked, failures = _read(chosen, annotations, protocol, options or ReadOptions())
+    if failures:
+        raise DataAbsent("\n\n".join(failures))
+    items = [one for each in asked for some in each.counted.values() for one in some]
+    _encode(encoder, items, images, cache=cache, batch=batch, workers=workers, part=part, progress=progress)
+
+
+def _check(benchmarks: Sequence[str], protocol: str, batch: int) -> list[Benchmark]:
+    if isinstance(benchmarks, str) or not benchmarks or len(set(benchmarks)) < len(benchmarks):
+        raise ValueError(f"benchmarks is {benchmarks!r}; give a list of at least one id, each once.")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"no protocol is called {protocol!r}; give one of {', '.join(PROTOCOLS)}.")
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; give 1 or more.")
+    return [get_benchmark(id) for id in benchmarks]
+
+
+def _read(
+    benchmarks: Sequence[Benchmark], annotations: Path | None, protocol: str, options: ReadOptions
+) -> tuple[list[Asked], list[str]]:
+    asked: list[Asked] = []
+    failures: list[str] = []
+    for one in benchmarks:
+        try:
+            reading = read_benchmark(one, annotations, options)
+        except DataAbsent as error:
+            failures.append(str(error))
+            continue
+        name = protocol if protocol in one.protocols else "official"
+        counting = one.protocols[name]
+        by_split: dict[str, list[Item]] = {}
+        for item in reading.items:
+            by_split.setdefault(item.split, []).append(item)
+        asked.append(
+            Asked(
+                reading=reading,
+                name=name,
+                protocol=counting,
+                items=by_split,
+                counted={split: counting.of(split).chosen(items) for split, items in by_split.items()},
+            )
+        )
+    return asked, failures
+
+
+def _encode(
+    encoder: Encoder,
+    items: Sequence[Item],
+    images: Path | None,
+    *,
+    cache: Path | None,
+    batch: int,
+    workers: int,
+    part: Part,
+    progress: Progress | None,
+) -> Encoded:
+    root = ImageRoot(images)
+    store = FeatureStore(cache, encoder.about.mark)
+    keys = picture_keys(root, all_pictures(items), progress)
+    broken = encode_pictures(
+        encoder, root, keys, store, batch=batch, workers=workers, part=part, progress=progress
+    )
+    needed = all_texts([one for one in items if all(ref in keys for ref in one.pictures)])
+    encode_texts(encoder, needed, store, part=part, progress=progress)
+    texts = all_texts(items)
+    cut = frozenset(text for text, gone in zip(texts, encoder.cut(texts), strict=True) if gone)
+    return Encoded(store=store, keys=keys, broken=broken, cut=cut)
+
+
+def _plain(options: ReadOptions) -> dict[str, Any]:
+    return {
+        "order_tagger": None if options.tagger is None else getattr(options.tagger, "__qualname__", "custom"),
+        "order_seed": options.seed,
+        "world_seeds": list(options.world_seeds),
+        "world_count": options.world_count,
+        "world_size": options.world_size,
+    }

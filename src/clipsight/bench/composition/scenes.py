@@ -1,0 +1,36 @@
+"""Scenes of the emoji world as pictures of a benchmark: named, not stored."""
+
+from functools import lru_cache
+from typing import get_args
+
+from PIL import Image
+
+from clipsight.bench.composition.item import PictureRef
+from clipsight.world import Scene, make_scene
+from clipsight.world.scene import FoilKind
+
+COLLECTION = "world"
+KINDS: tuple[FoilKind, ...] = get_args(FoilKind)
+"""The kinds of foil, which are SugarCrepe's subsets."""
+
+
+def scene_ref(seed: int, index: int, size: int) -> PictureRef:
+    """The name of a held-out scene."""
+    return PictureRef(file=f"heldout/{seed}/{index}/{size}", collection=COLLECTION)
+
+
+def is_scene(ref: PictureRef) -> bool:
+    """Whether a picture is drawn rather than read."""
+    return ref.collection == COLLECTION
+
+
+def scene_picture(ref: PictureRef) -> Image.Image:
+    """The scene's picture, RGB."""
+    _, seed, index, size = ref.file.split("/")
+    return named_scene(int(seed), int(index), int(size)).image
+
+
+@lru_cache(maxsize=512)
+def named_scene(seed: int, index: int, size: int) -> Scene:
+    """Held-out scene number `index` of a seed; kept, because it is asked for its foils, its name and its pixels."""
+    return make_scene(index, seed, "heldout", size)

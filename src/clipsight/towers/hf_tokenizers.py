@@ -1,0 +1,128 @@
+"""transformers' tokenizers behind the one convention of clipsight: texts and a context to ids of whole contexts."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Int
+from open_clip.tokenizer import bytes_to_unicode
+from torch import Tensor
+
+from clipsight.errors import CheckpointError, Unsupported, first_line
+
+_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "spiece.model", "tokenizer.model")
+_CLIP_CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast")
+
+
+class HfTokenizer:
+    """`tokenizer(texts, context_length=…)` gives (T, context) ids, transformers' own, end token kept when cut.
+
+    Attributes:
+        tokenizer: the same without cutting and padding, for those who ask what was cut off.
+        context_length: positions of the model, where a call names none.
+    """
+
+    def __init__(self, tokenizer: Any, context_length: int) -> None:
+        self.tokenizer = _Uncut(tokenizer)
+        self.context_length = context_length
+
+    def __call__(self, texts: str | Sequence[str], context_length: int | None = None) -> Int[Tensor, "T S"]:
+        """Ids padded to the context as the model was trained: on the tokenizer's own side, with its own padding."""
+        return self.tokenizer.ids(
+            [texts] if isinstance(texts, str) else list(texts),
+            padding="max_length",
+            truncation=True,
+            max_length=context_length or self.context_length,
+            return_tensors="pt",
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text alone, without start, end and padding."""
+        return self.tokenizer.ids([text], add_special_tokens=False)[0]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, without start, end and padding."""
+        return self.tokenizer.decode(ids)
+
+
+class HfBytePairs(HfTokenizer):
+    """CLIP's byte pairs, whose pieces say where a word ends.
+
+    Attributes:
+        decoder: id -> piece as the vocabulary writes it, as open_clip's `SimpleTokenizer` has it.
+        byte_decoder: letter of a piece -> byte.
+    """
+
+    def __init__(self, tokenizer: Any, context_length: int) -> None:
+        super().__init__(tokenizer, context_length)
+        self.decoder = {index: piece for piece, index in tokenizer.get_vocab().items()}
+        self.byte_decoder = {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+
+class _Uncut:
+    """A tokenizer that neither cuts nor pads unless told; safe in threads, since transformers' keep such settings.
+
+    It names no `pad_token_id`: CLIP and SigLIP pad with their end token, so padding does not tell a text that was cut.
+    Gemma's tokenizer serves SigLIP 2, which saw its texts in lower case (arXiv 2502.14786): transformers 5 lowers
+    them for some of these models, version 4 for none; here it is always done.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._inner, self._lock = tokenizer, threading.Lock()
+        self._lowers = "Gemma" in type(tokenizer).__name__
+
+    def ids(self, texts: Sequence[str], **settings: Any) -> Any:
+        """What transformers makes of the texts."""
+        read = [text.lower() for text in texts] if self._lowers else list(texts)
+        with self._lock:
+            return self._inner(read, verbose=False, **settings)["input_ids"]
+
+    def __call__(self, text: str, truncation: bool = False) -> dict[str, list[int]]:
+        """{"input_ids": ids of the whole text, start and end tokens with them}."""
+        return {"input_ids": self.ids([text], truncation=truncation)[0]}
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, without start, end and padding."""
+        with self._lock:
+            return self._inner.decode(ids, skip_special_tokens=True)
+
+
+def open_tokenizer(folder: Path, context_length: int, vocabulary: int) -> HfTokenizer | None:
+    """The tokenizer of a folder; None when there is none.
+
+    Args:
+        folder: where its files are.
+        context_length: positions of the model.
+        vocabulary: number of ids that the model knows.
+
+    Raises:
+        Unsupported: it needs a package that is not installed.
+        CheckpointError: it is there and cannot be read, or knows less than half of the model's ids, as it does where
+            transformers makes one up for want of its files.
+    """
+    import transformers
+
+    if not any((folder / name).is_file() for name in _FILES):
+        return None
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except ImportError as error:
+        raise Unsupported(
+            f"the tokenizer in {folder} needs a package that is not installed ({first_line(error)}): pip install "
+            '"clipsight[hf]".'
+        ) from None
+    except Exception as error:  # a damaged file can fail in any way
+        raise CheckpointError(
+            f"the tokenizer in {folder} cannot be read ({first_line(error)}); write it anew with "
+            "tokenizer.save_pretrained(FOLDER)."
+        ) from None
+    if 2 * len(tokenizer) < vocabulary:
+        raise CheckpointError(
+            f"the tokenizer in {folder} knows {len(tokenizer)} pieces and the model {vocabulary}; usual cause: "
+            "tokenizer.json or spiece.model is not there, fetch it again."
+        )
+    byte_pairs = type(tokenizer).__name__ in _CLIP_CLASSES
+    return (HfBytePairs if byte_pairs else HfTokenizer)(tokenizer, context_length)

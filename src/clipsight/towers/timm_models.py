@@ -1,0 +1,16 @@
+"""Which adapter looks at a timm tower: block by block where it is a vision transformer, else as one piece."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from clipsight.towers.timm_maps import TimmMap
+from clipsight.towers.timm_vit import TimmVision, unsupported_trunk
+from clipsight.towers.view import VisionView
+
+
+def timm_family(visual: nn.Module) -> tuple[str, Callable[[nn.Module], VisionView]]:
+    """(family in words, adapter) of open_clip's `TimmModel`."""
+    trunk: Any = visual.get_submodule("trunk")
+    return f"timm {type(trunk).__name__}", TimmMap if unsupported_trunk(trunk) else TimmVision
