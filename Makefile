@@ -4,18 +4,28 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo-out
 PYTEST_ARGS ?=
+WORKERS ?= 2
+OLDEST := .venv-dev/oldest
+OLDEST_HF := .venv-dev/oldest-transformers
 USER_ENV := .venv
 DEV_ENV := .venv-dev
 DEV := $(DEV_ENV)/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test lint format types docs bench clean
+.PHONY: demo test test-oldest lint format types docs bench clean
 
 demo: $(USER_ENV)/.installed
 	$(USER_ENV)/bin/clipsight demo --out "$(DEMO_OUT)" --overwrite
 
 test: $(DEV_ENV)/.installed
-	$(DEV)/python -m pytest $(PYTEST_ARGS)
+	$(DEV)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+# The towers again, beside the oldest open_clip and the oldest transformers that are promised.
+test-oldest: $(OLDEST)/.installed
+	PYTHONPATH=$(OLDEST) $(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" tests/towers \
+	  --ignore tests/towers/test_hf.py --ignore tests/towers/test_hf_loading.py
+	PYTHONPATH=$(OLDEST_HF) $(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" \
+	  tests/towers/test_hf.py tests/towers/test_hf_loading.py
 
 lint: $(DEV_ENV)/.installed
 	$(DEV)/ruff check .
@@ -58,6 +68,12 @@ $(USER_ENV)/.installed: pyproject.toml README.md LICENSE $(SOURCES) | $(USER_ENV
 $(DEV_ENV)/.installed: pyproject.toml | $(DEV_ENV)/bin/python
 	@echo "Installing clipsight and its development tools into $(DEV_ENV) (PyTorch is large: the first time takes minutes) ..."
 	$(DEV)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(OLDEST)/.installed: $(DEV_ENV)/.installed
+	$(DEV)/python -m pip install --quiet --no-deps --upgrade --target $(OLDEST) "open_clip_torch==2.30.0"
+	$(DEV)/python -m pip install --quiet --no-deps --upgrade --target $(OLDEST_HF) "transformers==4.56.0" "huggingface_hub<1" "tokenizers<0.23"
+	$(DEV)/python -m pip install --quiet --upgrade --target $(OLDEST_HF) requests
 	@touch $@
 
 $(DEV_ENV)/.docs-installed: $(DEV_ENV)/.installed

@@ -239,8 +239,8 @@ def models_counts() -> str:
     version = json.loads(FILE.read_text(encoding="utf-8"))["open_clip"]
     cut = sum(not _why_not(facts) for facts in known.values())
     return (
-        f"Of the {len(known)} architectures that open_clip {version} lists, the patches of **{len(known)}** are read and "
-        f"**{cut}** ({cut / len(known):.0%}) take CLIP Surgery."
+        f"Of the {len(known)} architectures that open_clip {version} lists, **{len(known)}** are read patch by patch "
+        f"and **{cut}** ({cut / len(known):.0%}) take CLIP Surgery."
     )
 
 
@@ -254,7 +254,18 @@ def models_table() -> str:
         text = f"{facts.context}, {facts.text}"
         size = f"{facts.size[0]}" if facts.size[0] == facts.size[1] else "×".join(map(str, facts.size))
         grid = "×".join(map(str, facts.grid))
-        rows.append([f"`{name}`", facts.family, size, grid, depth, facts.pools, text, "–" if _why_not(facts) else "yes"])
+        rows.append(
+            [
+                f"`{name}`",
+                facts.family,
+                size,
+                grid,
+                depth,
+                facts.pools,
+                text,
+                "–" if _why_not(facts) else "yes",
+            ]
+        )
     columns = ["model", "image tower", "pixels", "grid", "blocks", "pools by", "text tower", "surgery"]
     return "\n".join(_titled("", columns, rows))
 

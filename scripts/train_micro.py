@@ -1,8 +1,8 @@
-"""Train two small image towers of other families, to see what surgery does to them: a ResNet-CLIP and a SigLIP-like ViT.
+"""Train two small image towers of other families, to see what surgery does to them: a ResNet and a SigLIP-like ViT.
 
 Both learn against the frozen text tower of clipsight-tiny, on training scenes of the emoji world with their captions:
-the ResNet by the symmetric contrastive loss, the SigLIP-like tower by the sigmoid loss of pairs (arXiv 2303.15343), each
-with the cosine distance to clipsight-tiny's own pooled feature added, which makes minutes suffice. No mask, role or
+the ResNet by the symmetric contrastive loss, the SigLIP-like tower by the sigmoid loss of pairs (arXiv 2303.15343),
+both with the cosine distance to clipsight-tiny's own pooled feature added, so that minutes suffice. No mask, role or
 foil is seen. Seeded; a killed run goes on from its last checkpoint.
 
     python scripts/train_micro.py resnet --out runs/micro
@@ -81,7 +81,9 @@ def as_model(visual: nn.Module) -> nn.Module:
 def sized(images: Tensor, visual: nn.Module) -> Tensor:
     """Pictures at the tower's own size."""
     side = visual.image_size if isinstance(visual.image_size, int) else visual.image_size[0]
-    return images if side == images.shape[-1] else F.interpolate(images, side, mode="bilinear", antialias=True)
+    return (
+        images if side == images.shape[-1] else F.interpolate(images, side, mode="bilinear", antialias=True)
+    )
 
 
 @torch.no_grad()
@@ -153,7 +155,9 @@ def train(kind: str, out: Path, pool: Pool, *, steps: int, batch: int, lr: float
             clock = time.time()
         if (step + 1) % 50 == 0 or step + 1 == steps:
             state = {"visual": visual.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            torch.save({**state, "scale": scale.detach(), "bias": bias.detach()}, checkpoint.with_suffix(".part"))
+            torch.save(
+                {**state, "scale": scale.detach(), "bias": bias.detach()}, checkpoint.with_suffix(".part")
+            )
             os.replace(checkpoint.with_suffix(".part"), checkpoint)
     return visual.eval()
 
@@ -194,7 +198,9 @@ def measure(out: Path) -> None:
         }
         print(kind, figures[kind]["noun_top1"])
         for row, plain in zip(rows, raw, strict=True):
-            print(f"  {row.recipe:28} AUROC {row.spread('auroc').mean:.3f} raw {plain.spread('auroc').mean:.3f}")
+            print(
+                f"  {row.recipe:28} AUROC {row.spread('auroc').mean:.3f} raw {plain.spread('auroc').mean:.3f}"
+            )
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
 
 

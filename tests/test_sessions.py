@@ -106,7 +106,9 @@ def test_eight_threads_get_what_one_gets(lens, picture):
         start.wait()
         order = np.random.default_rng(number).permutation(len(jobs))
         made = {
-            i: shared.explain(picture, jobs[i][2], method=jobs[i][0], contrast="empty", resolution=jobs[i][1]).maps
+            i: shared.explain(
+                picture, jobs[i][2], method=jobs[i][0], contrast="empty", resolution=jobs[i][1]
+            ).maps
             for i in order
         }
         return [made[i] for i in range(len(jobs))]
@@ -117,7 +119,9 @@ def test_eight_threads_get_what_one_gets(lens, picture):
                 torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
-def _in_a_spawned_process(lens: clipsight.Lens, picture: np.ndarray, queue: "multiprocessing.Queue[object]") -> None:
+def _in_a_spawned_process(
+    lens: clipsight.Lens, picture: np.ndarray, queue: "multiprocessing.Queue[object]"
+) -> None:
     queue.put((lens.fingerprint, lens.explain(picture, TEXTS, method="naclip").maps.numpy()))
 
 

@@ -188,3 +188,14 @@ def test_towers_without_patches_say_why():
         with pytest.raises(Unsupported, match="pools"):
             ask(Image.new("RGB", (64, 64)))
     assert make_scene(0) is not None
+
+
+def test_what_was_noticed_while_reading_is_in_the_notes(lens, tmp_path):
+    frames = [make_scene(i, size=64).image for i in range(2)]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    for result in (
+        lens.segment(tmp_path / "two.gif", ["dog", "car"], recipe="naclip"),
+        lens.tag(tmp_path / "two.gif", ["dog", "car"]),
+        lens.anomaly(tmp_path / "two.gif", "bottle"),
+    ):
+        assert any("first" in note for note in result.provenance.notes)

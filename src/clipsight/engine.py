@@ -49,6 +49,9 @@ Templates = str | Sequence[str] | None
 
 
 _KEPT = 16
+_TAIL = 200
+"""Characters shown of what a model cannot see of a text."""
+_ONE_SIZE = "This tower takes pictures of {0} × {1} pixels alone: the picture was stretched to that size."
 
 
 class Engine:
@@ -98,8 +101,11 @@ class Engine:
         if self.vision is None:
             native = self.loaded.preprocess.size
             return fit_size((picture.height, picture.width), "square", native, native)
-        asked = resolution if self.vision.any_size else "square"
-        return fit_size((picture.height, picture.width), asked, self.vision.native_size, self.vision.patch)
+        native, patch = self.vision.native_size, self.vision.patch
+        if self.vision.any_size:
+            return fit_size((picture.height, picture.width), resolution, native, patch)
+        note = () if resolution in ("native", "square", native) else (_ONE_SIZE.format(*native),)
+        return Fit(size=native, notes=note)
 
     def pixels(self, picture: Image.Image, fit: Fit) -> Float[Tensor, "1 3 H W"]:
         """Normalised pixels, in the model's number type on its device."""
@@ -279,7 +285,8 @@ class Engine:
             return ()
         tails = zip(long, dropped_tails(tokenizer, long, context), strict=True)
         return tuple(
-            f"Not seen, beyond the model's {context} tokens: the end of a text, {tail!r}."
+            f"Not seen, beyond the model's {context} tokens: the end of a text, "
+            f"{tail if len(tail) <= _TAIL else tail[:_TAIL] + '…'!r}."
             for _, tail in tails
             if tail
         )

@@ -5,6 +5,7 @@ Everything is safe to call from several threads at once, and the model is never 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import overload
 
@@ -16,7 +17,7 @@ from clipsight.engine import Engine, Templates
 from clipsight.inspecting import anomaly, sentence, tag
 from clipsight.language.names import Names
 from clipsight.language.tokens import check_texts
-from clipsight.pictures import PictureSource, picture_name, read_picture
+from clipsight.pictures import PictureSource, picture_name, read_noted, read_picture
 from clipsight.results import Anomaly, Classification, Explanation, Segmentation, Tags
 from clipsight.scoring.choice import Contrast, choose_contrast
 from clipsight.seen import Seen, encode_together, see_all
@@ -360,9 +361,10 @@ class Lens:
             >>> seg.labels.shape
             torch.Size([112, 112])
         """
-        return segment(
+        picture, notes = read_noted(image)
+        result = segment(
             self._engine,
-            read_picture(image),
+            picture,
             picture_name(image),
             names,
             recipe=recipe,
@@ -376,6 +378,7 @@ class Lens:
             batch=batch,
             progress=progress,
         )
+        return replace(result, provenance=result.provenance.noting(notes))
 
     def tag(
         self,
@@ -391,14 +394,16 @@ class Lens:
 
         Args: as in `classify`.
         """
-        return tag(
+        picture, notes = read_noted(image)
+        result = tag(
             self._engine,
-            read_picture(image),
+            picture,
             picture_name(image),
             labels,
             templates=templates,
             resolution=resolution,
         )
+        return replace(result, provenance=result.provenance.noting(notes))
 
     def anomaly(
         self,
@@ -431,9 +436,10 @@ class Lens:
 
         Not claimed: a decision. Where "damaged" begins must be learnt from pictures known to be whole.
         """
-        return anomaly(
+        picture, notes = read_noted(image)
+        result = anomaly(
             self._engine,
-            read_picture(image),
+            picture,
             picture_name(image),
             name,
             recipe=recipe,
@@ -446,6 +452,7 @@ class Lens:
             tiles=tiles,
             resolution=resolution,
         )
+        return replace(result, provenance=result.provenance.noting(notes))
 
     def sentence(
         self,

@@ -111,6 +111,23 @@ def test_methods_show_source_and_grade(run):
     assert [method["id"] for method in listed] == list(clipsight.recipes())
 
 
+def test_models_say_what_a_method_runs_on(run):
+    code, out, _ = run("models", "--supports", "clip_surgery")
+    assert code == 0
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert lines["ViT-B-16"].rstrip().endswith("yes")
+    assert lines["RN50"].rstrip().endswith("yes")
+    assert lines["ViT-B-16-SigLIP"].rstrip().endswith("yes")
+    assert lines["convnext_base"].rstrip().endswith("no [1]")
+    assert "none that could be changed" in lines["[1]"]
+    code, out, _ = run("models", "convnext*", "--supports", "naclip", "--json")
+    rows = json.loads(out)["models"]
+    assert rows
+    assert all(not row["supported"] and row["reason"] for row in rows)
+    assert {tuple(row["grid"]) for row in rows} >= {(7, 7), (8, 8), (10, 10)}
+    assert run("models", "--supports", "no_such_method")[0] == 2
+
+
 def test_models_are_filtered_by_pattern(run):
     code, out, _ = run("models", "vit-b-16", "--json")
     listed = {model["model"]: model["pretrained"] for model in json.loads(out)["models"]}

@@ -8,6 +8,11 @@ import pytest
 from clipsight.results import Explanation
 
 
+def options() -> dict[str, object]:
+    """What is passed on to `clipsight.load` when nothing was asked."""
+    return {"pretrained": None, "device": None, "dtype": None, "quick_gelu": None, "trust_program": False}
+
+
 def test_writes_beside_the_working_directory_and_prints_a_line_and_the_trust_of_each_text(lens, run):
     code, out, err = run("explain", "dog.jpg", "--text", "a dog", "--text", "a red car")
     assert (code, err) == (0, "")
@@ -24,7 +29,7 @@ def test_writes_beside_the_working_directory_and_prints_a_line_and_the_trust_of_
 def test_defaults_are_those_of_the_python_api(lens, run):
     run("explain", "dog.jpg", "--text", "a dog")
     assert lens.loaded == [
-        ("ViT-B-16", {"pretrained": "openai", "device": None, "dtype": None, "quick_gelu": None, "trust_program": False})
+        ("ViT-B-16", {**options(), "pretrained": "openai"})
     ]
     assert lens.asked == [
         {
@@ -79,7 +84,7 @@ def test_model_options_reach_load_and_openai_is_for_the_default_model_alone(lens
         "--no-quick-gelu",
     )
     assert lens.loaded == [
-        ("clipsight-tiny", {"pretrained": None, "device": None, "dtype": "bfloat16", "quick_gelu": False, "trust_program": False})
+        ("clipsight-tiny", {**options(), "dtype": "bfloat16", "quick_gelu": False})
     ]
 
 

@@ -109,7 +109,9 @@ def test_towers_where_cutting_would_be_wrong_read_whole_contexts(text):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("text", [{"qk_norm": True}, {"scale_heads": True, "scale_attn": True, "scale_fc": True}], ids=str)
+@pytest.mark.parametrize(
+    "text", [{"qk_norm": True}, {"scale_heads": True, "scale_attn": True, "scale_fc": True}], ids=str
+)
 def test_custom_blocks_are_cut_and_shared_too(text):
     model, ids = custom(**text), ids_with_end()
     view = OpenClipText(model)

@@ -17,20 +17,22 @@ from open_clip.timm_model import TimmModel
 from torch import nn
 from torch.nn import functional as F
 
+import clipsight
 from clipsight.errors import Unsupported
-from clipsight.surgery import Recipe, fit, get_recipe, run, why_not, with_depth
+from clipsight.surgery import Recipe, fit, get_recipe, recipe_ids, run, why_not, with_depth
 from clipsight.towers.families import Towers, towers_of
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.towers.view import BlockView, TextView, VisionView
+from clipsight.world import make_scene
 from towers.zoo import HF_IDS, build
 
 NAMES = open_clip.list_models()
 # Read as one piece: their trunks have no attention over patches that surgery could change, or none of that kind.
 NO_SURGERY = {
     "ConvNeXt": "convolutions only",
-    "FastVit": "convolutions, and attention between convolutions",
-    "SwinTransformer": "attention in shifted windows, with a bias for relative positions",
-    "VisionTransformerRelPos": "a bias for relative positions in every attention",
+    "FastViT": "convolutions, and attention between convolutions",
+    "Swin": "attention in shifted windows, with a bias for relative positions",
+    "ViT-relpos": "a bias for relative positions in every attention",
 }
 UNREAD: dict[str, str] = {}
 
@@ -190,6 +192,60 @@ class _First(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.visual(images)[0]
+
+
+KINDS = (
+    "ViT-L-14-CLIPA",  # mean of the patches, norm behind it
+    "coca_ViT-B-32",  # attentional pool
+    "EVA02-B-16",  # rotary positions
+    "EVA02-E-14",  # norms behind attention and network
+    "PE-Core-B-16",  # rotary positions, class token and attention pool
+    "ViTamin-S",  # convolutional stem, no positions, mean
+    "MobileCLIP-B",  # convolutional stem, class token
+    "ViT-B-16-SigLIP2",
+    "swin_base_patch4_window7_224",  # one piece, one size
+    "convnext_base",
+)
+ONE_OF_EACH = tuple(name for name in KINDS if name in NAMES)
+
+
+@pytest.mark.parametrize("kind", ONE_OF_EACH)
+@torch.no_grad()
+def test_every_recipe_runs_on_every_kind_or_is_refused_with_the_reason(kind, folder):
+    view = opened(kind, folder)[1].vision
+    x = pictures(view, (view.patch[0] * 3, view.patch[1] * 4) if view.any_size else None)
+    grid = view.grid(*x.shape[-2:])
+    runs = 0
+    for recipe_id in recipe_ids():
+        recipe = fit(get_recipe(recipe_id), view).recipe
+        if recipe.path.kind == "accumulate" and recipe.path.count(99) < 99:
+            recipe = with_depth(recipe, 2)
+        if reason := why_not(recipe, view):
+            with pytest.raises(Unsupported) as caught:
+                run(view, x, recipe)
+            assert reason in str(caught.value)
+            continue
+        features = run(view, x, recipe)
+        assert features.patches.shape == (2, *grid, view.embed_dim), recipe_id
+        assert features.patches.isfinite().all(), recipe_id
+        runs += 1
+    assert runs >= (15 if view.blocks and view.class_token else 10 if view.blocks else 1)
+
+
+@pytest.mark.parametrize("kind", ONE_OF_EACH)
+def test_from_picture_to_results_on_every_kind(kind, folder):
+    lens = clipsight.load(opened(kind, folder)[0], device="cpu")
+    picture = make_scene(2, size=96).image.resize((120, 90))
+    texts = torch.randn(3, lens.card.embed_dim, generator=torch.Generator().manual_seed(0))
+    x = lens.preprocess(picture)
+    maps = lens.maps(x, texts, method="clip", contrast="labels")
+    assert maps.shape[:2] == (1, 3)
+    assert maps.isfinite().all()
+    assert lens.encode_image(x).shape == (1, lens.card.embed_dim)
+    if lens._engine.vision.any_size:
+        assert maps.shape[2] < maps.shape[3]  # the picture is wider than high
+    else:
+        assert "alone" in " ".join(lens.see(picture, 448).notes)
 
 
 def test_nine_in_ten_are_read_and_eight_in_ten_take_surgery(folder):

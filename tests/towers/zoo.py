@@ -1,4 +1,4 @@
-"""Every architecture that open_clip lists, built small: the same classes with narrow widths, few blocks and a 4 × 4 grid.
+"""Every architecture that open_clip lists, built small: the same classes, narrow, with few blocks and a 4 × 4 grid.
 
 timm trunks are shrunk by the arguments that their constructors take; Hugging Face text towers by a small configuration
 that is written to a folder, whose path stands in for the hub's name.

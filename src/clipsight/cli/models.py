@@ -55,7 +55,9 @@ def _supporting(pattern: str, method: str, *, as_json: bool) -> int:
         return _none_fits(pattern)
     _print_table(known, reasons, method)
     unlisted = [
-        name for name in _pretrained_tags() if name not in architectures() and name != BUNDLED and _fits(name, pattern)
+        name
+        for name in _pretrained_tags()
+        if name not in architectures() and name != BUNDLED and _fits(name, pattern)
     ]
     if unlisted:
         complain(f"note: not in the table, so load them and print lens.card: {', '.join(unlisted)}.")
@@ -63,19 +65,26 @@ def _supporting(pattern: str, method: str, *, as_json: bool) -> int:
 
 
 def _print_table(known: Mapping[str, "Architecture"], reasons: Mapping[str, str], method: str) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("model", "image tower", "grid", "blocks", "pools by", "text", method, box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("model", "image tower", "grid", "blocks", "pools by", method):
+        table.add_column(column, no_wrap=column in ("model", method))
+    marks = {
+        reason: f"no [{place}]"
+        for place, reason in enumerate(filter(None, dict.fromkeys(reasons.values())), 1)
+    }
     for name, facts in known.items():
         grid = f"{facts.grid[0]}×{facts.grid[1]}"
         depth = str(facts.depth) if facts.depth and not facts.pool_only else "-"
-        table.add_row(
-            name, facts.family, grid, depth, facts.pools, f"{facts.context}, {facts.text}", reasons[name] or "yes"
-        )
+        table.add_row(name, facts.family, grid, depth, facts.pools, escape(marks.get(reasons[name], "yes")))
     console = terminal()
     console.print(table)
     ready = sum(not reason for reason in reasons.values())
     console.print(f"{ready} of {len(known)} architectures take {method}.")
+    for reason, mark in marks.items():
+        console.print(escape(f"{mark.removeprefix('no ')} {reason}"))
 
 
 def _why_not(method: str, facts: "Architecture") -> str:

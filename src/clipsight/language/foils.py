@@ -96,15 +96,15 @@ def make_foils(caption: str, kinds: Sequence[FoilKind] = FOIL_KINDS, *, seed: in
             continue
         changes, reason = KINDS[kind]
         rng = random.Random(f"{seed}:{kind}:{caption}")
-        refused = 0
+        refused: list[Change] = []
         for change in islice(changes(sentence, rng), _MOST_TRIED):
             foil = _foil(sentence, kind, change, before)
             if foil is not None:
                 made.append(foil)
                 break
-            refused += 1
+            refused.append(change)
         else:
-            impossible[kind] = _refused(refused) if refused else reason
+            impossible[kind] = _refused(len(refused)) if refused else reason
     return Foils(caption=caption, made=tuple(made), impossible=impossible)
 
 

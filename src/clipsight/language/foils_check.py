@@ -41,7 +41,8 @@ def _numbers(sentence: Sentence) -> list[str]:
         if many is None or not _HOLDS_SINGULAR_OF_MANY.isdisjoint(before) or "of" in before:
             continue
         count = sentence.tags[head] == "NN" and sentence.lower[head] in lexicon().noun_of
-        wrong = next((w for w in before if (many and w in _ONE) or (count and w in _MANY)), None)
+        one = not _ONE.isdisjoint(before)  # "a two layer cake" is one
+        wrong = next((w for w in before if (many and w in _ONE) or (count and not one and w in _MANY)), None)
         if wrong is not None:
             found.append(f"{wrong!r} with {sentence.lower[head]!r}")
     return found

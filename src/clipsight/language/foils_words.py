@@ -92,7 +92,7 @@ def attributes_to_add(noun: str, present: frozenset[str], rng: random.Random) ->
 def other_attributes(word: str, noun: str, lemmas: frozenset[str], rng: random.Random) -> list[str]:
     """Qualities that exclude this one, for a noun (singular)."""
     members = next((words for words in _groups("attribute").values() if word in words), ())
-    left = [m for m in members if m not in lemmas]
+    left = [m for m in members if m != word and m not in lemmas]
     alive = lexicon().kind(noun) in _OF_THE_LIVING
     own = _pairs("opposite of the living" if alive else "opposite of the rest")
     opposite = own.get(word) or _pairs("opposite").get(word)

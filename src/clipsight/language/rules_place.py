@@ -84,6 +84,10 @@ class Place:
         """What the word after word i can be; nothing after a comma."""
         return self.can[i + 1] if i + 1 < len(self.words) and not self.breaks[i + 1] else frozenset()
 
+    def joined(self, i: int) -> bool:
+        """Whether there is a word i, with nothing but blanks before it."""
+        return 0 < i < len(self.words) and not self.breaks[i]
+
     def alive(self, i: int) -> bool:
         """Whether word i names a person or an animal."""
         known = lexicon()

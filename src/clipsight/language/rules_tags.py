@@ -37,8 +37,19 @@ def tag_words(
     at = Place(words=words, breaks=breaks, can=possible_tags(words, forced, capital))
     for i in range(len(words)):
         at.arrive(i)
-        at.settle(forced[i] or _judge(at, i))
+        tag = forced[i] or _judge(at, i)
+        at.settle("JJ" if tag == "NN" and not forced[i] and _measures(at, i) else tag)
     return at.tags
+
+
+def _measures(at: Place, i: int) -> bool:
+    """Whether noun i says with a number how much one thing has of it ("a two story house")."""
+    if not i or at.tags[i - 1] != "CD" or at.words[i - 1] == "one" or not at.joined(i):
+        return False
+    last = i
+    while at.joined(last + 1) and at.can[last + 1] & NOUNS and not at.rather_verb(last + 1):
+        last += 1
+    return last > i and "NS" not in at.can[last]
 
 
 def _judge(at: Place, i: int) -> str:
@@ -139,6 +150,9 @@ def _third_person(at: Place, i: int, takes: bool) -> str:
     if many == "VZ" or before in ("WH", "PR"):
         return "VZ"
     if before in OPENERS | VERBS | {"IN", "FR", "", "NS", "BE"}:
+        herd_ends = before == "NS" and not at.next(i) and at.alive(i - 1) and at.strong(i)
+        if herd_ends and at.in_phrase and not at.finite:
+            return "VZ"
         goes_on = after & {"IN", "DT", "FR", "RB", "PR"} and at.words[i] in lexicon().strong
         # "a person in skis flies over", "a woman in black sits on"
         phrase_ends = before == "NS" and at.in_phrase and not at.finite

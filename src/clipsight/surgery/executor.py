@@ -277,7 +277,7 @@ class Pass:
         return F.scaled_dot_product_attention(q, k, v, scale=step.block.scale)
 
     def _head(self, rows: str) -> tuple[Float[Tensor, "BL R D"], Float[Tensor, "B P D"]]:
-        """What is read out as patches (with rows="all" after the prefix's own rows), and what the original path pools."""
+        """What is read out as patches (with rows="all" the prefix's own rows before them), and what the tower pools."""
         recipe = self.recipe
         if recipe.is_plain:
             x = self.blocks[-1](self.entered) if self.blocks else self.entered

@@ -28,7 +28,7 @@ def fit(recipe: Recipe, view: TowerShape) -> Fitted:
     if recipe.on_pool is not None and ends_in_pool(view):
         recipe = recipe.on_pool
     depth, notes = len(view.blocks), list(_width_notes(recipe, view.width))
-    if recipe.written_for in (None, depth):
+    if not depth or recipe.written_for in (None, depth):
         return Fitted(recipe, tuple(notes))
     known = {one.written_for: one for one in recipe.others}
     if depth in known:

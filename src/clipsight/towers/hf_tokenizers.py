@@ -87,6 +87,35 @@ class _Uncut:
         with self._lock:
             return self._inner.decode(ids, skip_special_tokens=True)
 
+    def read(self, text: str) -> "tuple[list[int], list[str], list[tuple[int, int]] | None, str]":
+        """As `read_offsets`, and the text that the offsets count in."""
+        said = text.lower() if self._lowers else text
+        with self._lock:
+            return *read_offsets(self._inner, said), said
+
+    @property
+    def unk_token(self) -> str | None:
+        """The piece that stands for what the vocabulary does not have."""
+        return self._inner.unk_token
+
+    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
+        """The pieces of some ids as the vocabulary writes them."""
+        with self._lock:
+            return self._inner.convert_ids_to_tokens(list(ids))
+
+
+def read_offsets(tokenizer: Any, text: str) -> tuple[list[int], list[str], list[tuple[int, int]] | None]:
+    """What a tokenizer of transformers' makes of a text, without start, end, cutting and padding.
+
+    Returns:
+        Ids, pieces as the vocabulary writes them, and the characters of each, None from a slow tokenizer.
+    """
+    settings = {"return_offsets_mapping": True} if tokenizer.is_fast else {}
+    made = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False, **settings)
+    ids = list(made["input_ids"])
+    offsets = [(int(start), int(end)) for start, end in made["offset_mapping"]] if settings else None
+    return ids, tokenizer.convert_ids_to_tokens(ids), offsets
+
 
 def open_tokenizer(folder: Path, context_length: int, vocabulary: int) -> HfTokenizer | None:
     """The tokenizer of a folder; None when there is none.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 FILE = Path(__file__).parent.parent / "assets" / "architectures.json"
 
@@ -54,8 +55,8 @@ class Architecture:
 @cache
 def architectures() -> Mapping[str, Architecture]:
     """By open_clip's name; those of the version that the file was made with."""
-    rows = json.loads(FILE.read_text(encoding="utf-8"))["architectures"]
+    rows: dict[str, dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))["architectures"]
     return {
-        name: Architecture(**{key: tuple(v) if isinstance(v, list) else v for key, v in row.items()})
+        name: Architecture(**{**row, "size": tuple(row["size"]), "grid": tuple(row["grid"])})
         for name, row in rows.items()
     }

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from timm.layers import apply_rot_embed_cat
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +21,7 @@ _BLOCKS = (vision_transformer.Block, eva.EvaBlock, *_BEHIND)
 _ATTENTION = tuple(
     kind
     for kind in (
-        vision_transformer.Attention,
+        getattr(vision_transformer, "Attention"),  # noqa: B009 - it came from another file over the years
         eva.EvaAttention,
         getattr(eva, "AttentionRope", None),  # not in older timm
     )
@@ -75,10 +75,11 @@ class TimmBlock(Block):
         made = self._parts(y, parts)
         if self._rope is None:
             return made
+        rope = self._rope
         # Positions belong to the patches, which are the last tokens whether the prefix stands before them or not.
-        first = y.shape[1] - len(self._rope)
+        first = y.shape[1] - len(rope)
         return tuple(
-            one if letter == "v" else self._turned(one, first)
+            one if letter == "v" else self._turned(one, first, rope)
             for letter, one in zip(parts, made, strict=True)
         )
 
@@ -122,9 +123,11 @@ class TimmBlock(Block):
             return getattr(self._attn, f"{letter}_bias")
         return None if self._attn.qkv.bias is None else self._attn.qkv.bias[rows]
 
-    def _turned(self, heads: Float[Tensor, "B K S d"], first: int) -> Float[Tensor, "B K S d"]:
+    def _turned(
+        self, heads: Float[Tensor, "B K S d"], first: int, rope: Float[Tensor, "N _"]
+    ) -> Float[Tensor, "B K S d"]:
         half = {"half": True} if getattr(self._attn, "rotate_half", False) else {}
-        patches = apply_rot_embed_cat(heads[:, :, first:], self._rope, **half)
+        patches = apply_rot_embed_cat(heads[:, :, first:], rope, **half)
         return torch.cat([heads[:, :, :first], patches], dim=2).to(heads.dtype)
 
 

@@ -40,8 +40,9 @@ class TimmMap:
                 f"this {kind} pools by a layer behind the trunk, which has no place for single cells."
             )
         self._trunk, self._head = trunk, model.head
-        self._is_sequence = isinstance(trunk, VisionTransformerRelPos)
-        self.any_size = not (self._is_sequence or isinstance(trunk, SwinTransformer))
+        kind = type(trunk)
+        self._is_sequence = issubclass(kind, VisionTransformerRelPos)
+        self.any_size = not issubclass(kind, VisionTransformerRelPos | SwinTransformer)
         self.native_size = pair(model.image_size)
         self.prefix: int = trunk.num_prefix_tokens if self._is_sequence else 0
         self.class_token = self.prefix > 0 and trunk.cls_token is not None

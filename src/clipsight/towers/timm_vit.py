@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from timm.layers import AttentionPoolLatent, HybridEmbed, PatchEmbed
+from timm.layers.attention_pool import AttentionPoolLatent
+from timm.layers.hybrid_embed import HybridEmbed
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn

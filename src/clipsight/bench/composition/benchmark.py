@@ -21,6 +21,8 @@ class ReadOptions:
         seed: of the shuffles of the order tasks.
         world_seeds, world_count: which scenes of the emoji world, and how many of each seed.
         world_size: side of these scenes in pixels.
+        zero_shot: folders of class folders, or tables with `filepath` and `label`, to classify pictures of.
+        templates: what class names of these are put into: a set ("IN80", "IN7", …), sentences with "{}", or None.
     """
 
     tagger: Tagger | None = None
@@ -28,6 +30,8 @@ class ReadOptions:
     world_seeds: tuple[int, ...] = (101, 102, 103)
     world_count: int = 100
     world_size: int = 112
+    zero_shot: tuple[Path, ...] = ()
+    templates: str | tuple[str, ...] | None = "IN80"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +128,7 @@ class Benchmark:
         annotations: its files. rows: how the records of one are found.
         protocols: by name; "official" is always among them.
         notes: what someone who compares its scores should know.
+        guard: whether it asks for what a model could do before, so that a gain bought elsewhere is seen.
     """
 
     id: str
@@ -134,6 +139,7 @@ class Benchmark:
     protocols: Mapping[str, Protocol]
     rows: Rows = json_file
     notes: tuple[str, ...] = ()
+    guard: bool = False
 
     @property
     def collections(self) -> tuple[str, ...]:

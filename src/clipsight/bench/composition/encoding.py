@@ -128,8 +128,10 @@ def all_pictures(items: Sequence[Item]) -> list[PictureRef]:
 
 
 def all_texts(items: Sequence[Item]) -> list[str]:
-    """The texts of items, each once."""
-    return list(dict.fromkeys(text for one in items for text in one.texts))
+    """The texts of items, each once; of their choices, the prompts."""
+    choices = dict.fromkeys(one.choices for one in items if one.choices is not None)
+    prompts = (prompt for one in choices for prompt in one.prompts)
+    return list(dict.fromkeys((*(text for one in items for text in one.texts), *prompts)))
 
 
 class _Pictures(Dataset[Any]):

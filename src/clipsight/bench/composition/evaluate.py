@@ -31,7 +31,9 @@ def evaluate(
     annotations: Path | None = None,
     images: Path | None = None,
     *,
+    guards: Sequence[str] = (),
     protocol: str = "official",
+    limit: int | None = None,
     view: str = "model",
     batch: int = 32,
     workers: int = 0,
@@ -46,8 +48,10 @@ def evaluate(
         benchmarks: ids, see `benchmark_ids`.
         annotations: folder of the benchmarks' folders; `expected_tree` draws it.
         images: folder of the picture collections.
+        guards: ids of benchmarks to measure beside, see `guards_at_hand`; what keeps one from being measured is a note.
         protocol: "official", "macco" or "vl_compo"; a benchmark for which one is not defined is counted officially, and
             the notes say so.
+        limit: at most so many items of each split, evenly spaced over it: for a first look. None takes all.
         view: what of a picture the model is shown; "model" as it was evaluated (`LensEncoder`).
         batch: pictures in one pass.
         workers: processes that read pictures.
@@ -60,7 +64,8 @@ def evaluate(
         failures, and the others go on.
 
     Raises:
-        ValueError: no benchmark, an unknown one or one given twice, an unknown protocol or view, a batch below 1.
+        ValueError: no benchmark, an unknown one or one given twice, an unknown protocol or view, a batch or limit
+            below 1.
 
     Not claimed: that a score of the bundled model on photographs means anything; it has seen emoji only.
 

@@ -81,7 +81,7 @@ def read_benchmark(
                 continue
             items += found
             malformed += bad
-            mark = hashlib.sha256(source.path.read_bytes()).hexdigest() if annotation.files else ""
+            mark = hashlib.sha256(source.path.read_bytes()).hexdigest() if source.path.is_file() else ""
             files.append(
                 FileRead(split=annotation.split, file=source.name, sha256=mark, rows=rows, malformed=len(bad))
             )
@@ -93,6 +93,15 @@ def read_benchmark(
         files=tuple(files),
         absent=tuple(absent),
         malformed=tuple(malformed),
+    )
+
+
+def is_there(benchmark: Benchmark, annotations: Path | None, options: ReadOptions) -> bool:
+    """Whether there is anything to read of a benchmark, without reading it."""
+    if "zero_shot" in benchmark.collections:
+        return bool(options.zero_shot)
+    return any(
+        True for one in benchmark.annotations for _ in _sources(benchmark, one, annotations, options)
     )
 
 

@@ -99,6 +99,7 @@ COLLECTIONS: dict[str, Collection] = {
         folders=("voc2007", "VOC2007/JPEGImages", "VOCdevkit/VOC2007/JPEGImages", "voc2007/JPEGImages", ""),
     ),
     "negbench": Collection(title="NegBench's synthetic pictures", folders=("negbench", "")),
+    "zero_shot": Collection(title="pictures to classify, where they lie", folders=("",)),
     "world": Collection(title="scenes of the emoji world, drawn when needed", folders=()),
 }  # fmt: skip
 
@@ -163,9 +164,11 @@ class ImageRoot:
         return picture.crop((left, top, max(left + 1, round(x + width)), max(top + 1, round(y + height))))
 
     def _search(self, ref: PictureRef) -> Path | None:
+        name = PurePosixPath(ref.file)
+        if Path(ref.file).is_absolute():
+            return Path(ref.file) if isfile(ref.file) else None
         if self._root is None:
             return None
-        name = PurePosixPath(ref.file)
         endings = ("",) if name.suffix else _ENDINGS
         for folder in COLLECTIONS[ref.collection].folders:
             for file in dict.fromkeys((str(name), name.name)):

@@ -89,9 +89,13 @@ def _features(items: Sequence[Item], encoded: Encoded) -> Features:
     if not items:
         nothing = np.zeros((0, 1), np.float32)
         return Features(pictures=nothing, texts=nothing, picture_row={}, text_row={})
+    said = unit(encoded.store.get("texts", [text_key(text) for text in texts]))
+    nothing = np.zeros((0, said.shape[1]), np.float32)
     return Features(
-        pictures=unit(encoded.store.get("pictures", [encoded.keys[ref] for ref in refs])),
-        texts=unit(encoded.store.get("texts", [text_key(text) for text in texts])),
+        pictures=unit(encoded.store.get("pictures", [encoded.keys[ref] for ref in refs]))
+        if refs
+        else nothing,
+        texts=said,
         picture_row={ref: row for row, ref in enumerate(refs)},
         text_row={text: row for row, text in enumerate(texts)},
     )

@@ -53,6 +53,7 @@ class Rule:
         headline: the metric that stands for the rule where a protocol names no other.
         pictures, positives, negatives: how many of each an item has.
         compares_texts: whether texts are compared with texts too.
+        classifies: whether the item's class is asked for, among `Item.choices`.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Rule:
     positives: Sizes = (1, 1)
     negatives: Sizes = (0, 0)
     compares_texts: bool = False
+    classifies: bool = False
 
     def misfit(self, pictures: int, positives: int, negatives: int) -> str:
         """What is wrong with an item of this shape, "" when nothing is."""
@@ -109,8 +111,9 @@ def _both_sides(pictures: int, positives: int, negatives: int) -> tuple[Comparis
 
 
 def _paraphrases_together(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
-    """⟨P₁,P₂⟩ above ⟨P₁,N⟩ and ⟨P₂,N⟩; the texts' rows follow the picture's."""
-    return ((1, 1), (1, 2)), ((1, 1), (2, 2))
+    """⟨P₁,P₂⟩ above ⟨P₁,N⟩ and ⟨P₂,N⟩; the texts' rows follow the pictures'."""
+    first = pictures
+    return ((first, 1), (first, 2)), ((first, 1), (first + 1, 2))
 
 
 def _among_texts(pictures: int, texts: int) -> float:
@@ -132,6 +135,8 @@ _WINOGROUND = {
 }
 RANKS = (1, 5, 10)
 """Depths of retrieval at which recall is counted."""
+TOPS = (1, 5)
+"""Depths of classification."""
 
 RULES: dict[str, Rule] = {
     rule.id: rule
@@ -194,6 +199,16 @@ RULES: dict[str, Rule] = {
             compares_texts=True,
         ),
         Rule(
+            id="tot",
+            correct="the paraphrases are nearer to each other than either is to the wrong caption; no picture is asked",
+            metrics={"tot": Metric(comparisons=_paraphrases_together, chance=_always(1 / 3))},
+            headline="tot",
+            pictures=(0, 0),
+            positives=(2, 2),
+            negatives=(1, 1),
+            compares_texts=True,
+        ),
+        Rule(
             id="aug_pos",
             correct="original: the caption beats the wrong one; augmented: so does its rewording; brittle: the wrong "
             "one lies between the two",
@@ -214,6 +229,14 @@ RULES: dict[str, Rule] = {
             headline="t2i@1",
             positives=(1, None),
         ),
+        Rule(
+            id="classes",
+            correct="the picture's class is the nearest of all classes (top1), or among the five nearest (top5)",
+            metrics={},
+            headline="top1",
+            positives=(0, 0),
+            classifies=True,
+        ),
     )
 }
 
@@ -222,7 +245,8 @@ def decide(rule: Rule, scores: Float[np.ndarray, "n R L"], positives: int) -> di
     """What becomes of n items of one shape, by metric.
 
     Args:
-        rule: any but "retrieval", whose items compete with each other; see `picture_recall`.
+        rule: any but "retrieval", whose items compete with each other, see `picture_recall`; and "classes", see
+            `text_recall`.
         scores: similarities of R = K pictures with L texts, positives first; for rules that compare texts R = K + L,
             with the similarities of the texts among themselves below the pictures'.
         positives: how many of the L texts are positives.
@@ -262,7 +286,10 @@ def picture_recall(
 def text_recall(
     scores: Float[np.ndarray, "m N"], owner: Int[np.ndarray, " m"], ranks: Sequence[int] = RANKS
 ) -> dict[int, Outcome]:
-    """By k: is the caption's picture among the k nearest of all N pictures? Ties stand before it."""
+    """By k: is the caption's picture among the k nearest of all N pictures? Ties stand before it.
+
+    The same asks for a picture's class among N classes.
+    """
     own = np.take_along_axis(scores, owner[:, None], axis=1)
     before = (scores >= own).sum(1) - 1
     return _recalled(before, (scores > own).sum(1), ranks)

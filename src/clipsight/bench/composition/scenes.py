@@ -14,9 +14,10 @@ KINDS: tuple[FoilKind, ...] = get_args(FoilKind)
 """The kinds of foil, which are SugarCrepe's subsets."""
 
 
-def scene_ref(seed: int, index: int, size: int) -> PictureRef:
-    """The name of a held-out scene."""
-    return PictureRef(file=f"heldout/{seed}/{index}/{size}", collection=COLLECTION)
+def scene_ref(seed: int, index: int, size: int, objects: int | None = None) -> PictureRef:
+    """The name of a held-out scene; with a number of objects, of one that has so many."""
+    file = "/".join(map(str, ("heldout", seed, index, size, *([] if objects is None else [objects]))))
+    return PictureRef(file=file, collection=COLLECTION)
 
 
 def is_scene(ref: PictureRef) -> bool:
@@ -26,11 +27,11 @@ def is_scene(ref: PictureRef) -> bool:
 
 def scene_picture(ref: PictureRef) -> Image.Image:
     """The scene's picture, RGB."""
-    _, seed, index, size = ref.file.split("/")
-    return named_scene(int(seed), int(index), int(size)).image
+    _, *numbers = ref.file.split("/")
+    return named_scene(*map(int, numbers)).image
 
 
 @lru_cache(maxsize=512)
-def named_scene(seed: int, index: int, size: int) -> Scene:
+def named_scene(seed: int, index: int, size: int, objects: int | None = None) -> Scene:
     """Held-out scene number `index` of a seed; kept, because it is asked for its foils, its name and its pixels."""
-    return make_scene(index, seed, "heldout", size)
+    return make_scene(index, seed, "heldout", size, objects)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from einops import reduce
 from jaxtyping import Float, Int
 
 from clipsight.bench.composition.averages import Tally, tally, together
@@ -11,6 +12,7 @@ from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.rules import (
     RANKS,
     RULES,
+    TOPS,
     Outcome,
     decide,
     picture_recall,
@@ -56,6 +58,8 @@ def score_items(
     rule = RULES[items[0].rule]
     if rule.id == "retrieval":
         return _retrieval(items, groups, features)
+    if rule.classifies:
+        return _classified(items, groups, features)
     outcomes = {
         name: Outcome(np.zeros(len(items), bool), np.zeros(len(items), bool)) for name in rule.metrics
     }
@@ -86,7 +90,7 @@ def _same_shape(
         for places in (same[start : start + few] for start in range(0, len(same), few)):
             pictures = [[features.picture_row[ref] for ref in items[index].pictures] for index in places]
             texts = [[features.text_row[text] for text in items[index].texts] for index in places]
-            parts.append((places, np.array(pictures), np.array(texts)))
+            parts.append((places, np.array(pictures, int), np.array(texts, int)))
     return parts
 
 
@@ -144,9 +148,33 @@ def _retrieval(items: Sequence[Item], groups: Sequence[str], features: Features)
     return tallies
 
 
+def _classified(items: Sequence[Item], groups: Sequence[str], features: Features) -> dict[str, Tally]:
+    """Is a picture's class the nearest, or among the nearest, of all classes? The macro average is over the classes."""
+    choices = items[0].choices
+    assert choices is not None
+    prompts = features.texts[[features.text_row[prompt] for prompt in choices.prompts]]
+    classes = unit(reduce(prompts.astype(np.float64), "(C P) E -> C E", "mean", C=len(choices.classes)))
+    pictures = features.pictures[[features.picture_row[one.pictures[0]] for one in items]].astype(np.float64)
+    number = {name: index for index, name in enumerate(choices.classes)}
+    own = np.array([number[one.group] for one in items])
+    # Asked for five of five names nothing can be wrong.
+    tops = [k for k in TOPS if k < len(number)] or [1]
+
+    def by_class(rows: np.ndarray) -> dict[int, Outcome]:
+        scores = (pictures[rows] @ classes.astype(np.float64).T).astype(np.float32)
+        return text_recall(scores, own[rows], tops)
+
+    names = [one.group for one in items]
+    chances = {k: np.full(len(items), k / len(number)) for k in tops}
+    return {
+        f"top{k}": tally(outcome, names, groups if k == 1 else [], chances[k])
+        for k, outcome in _in_parts(len(items), by_class).items()
+    }
+
+
 def _in_parts(count: int, ask: Callable[[np.ndarray], dict[int, Outcome]]) -> dict[int, Outcome]:
     parts = [ask(np.arange(start, min(start + _AT_ONCE, count))) for start in range(0, count, _AT_ONCE)]
     return {
         k: Outcome(*(np.concatenate(one) for one in zip(*(part[k] for part in parts), strict=True)))
-        for k in RANKS
+        for k in parts[0]
     }

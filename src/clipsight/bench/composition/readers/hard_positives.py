@@ -70,6 +70,7 @@ def _twin(path: Path) -> Path | None:
         ),
         rows=both,
         protocols={"official": Protocol(means=_MEANS)},
+        guard=True,
     )
 )
 def hard_positives(row: Row, source: Source) -> Iterator[Item]:

@@ -1,0 +1,196 @@
+"""Zero-shot classification: each class is its name in templates, a picture is of the nearest.
+
+Two forms are read: a folder with a folder of pictures for each class, as ImageNet's validation pictures lie, and a table
+with `filepath` and `label`. A class folder's name is the class's, "_" read as a blank; where a file `classes.json` lies
+beside the class folders it says other names, {"folder": "name"}. The thousand folders of ImageNet, n01440764 and so on,
+get the names that open_clip has for them.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, ReadOptions, Source, reader
+from clipsight.bench.composition.item import Choices, Item, PictureRef
+from clipsight.bench.composition.protocol import Protocol
+from clipsight.bench.composition.reading import BadRow, Malformed, Row, csv_rows
+from clipsight.errors import Unsupported
+from clipsight.language.prompts import resolve_templates
+
+IMAGENET = "imagenet"
+_OTHERS = "others"
+_SYNSET = re.compile(r"n\d{8}")
+_PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+_PARTS = frozenset(("train", "val", "valid", "validation", "test", "dev"))
+_TREE = """FOLDER/
+├── classes.json   {"folder": "name"}, only where folders are not called as their class
+├── CLASS_ONE/
+│   └── any.jpg
+└── CLASS_TWO/
+or a table with a line of names: filepath,label"""
+
+
+def classified(source: Source) -> Iterator[Row | Malformed]:
+    """A record for each picture of each place: where it lies, its class, the split it counts for, the classes."""
+    wanted = source.annotation.split == IMAGENET
+    places = [path for path in source.options.zero_shot if _is_imagenet(path) == wanted]
+    if not places:
+        what = "1,000 class folders called as ImageNet's synsets" if wanted else "another data set"
+        raise Unsupported(
+            f"no folder or table with {what} was given (ReadOptions(zero_shot=...), --zero-shot)."
+        )
+    names = [IMAGENET if wanted else _called(path) for path in places]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"two of the data sets to classify are called alike: {', '.join(map(str, places))}; the last part of a path "
+            "(of .../val the two last) is the name of its split. Rename one, or measure them apart."
+        )
+    yield from chain.from_iterable(
+        (_table if path.is_file() else _folder)(path, name, source.options)
+        for name, path in zip(names, places, strict=True)
+    )
+
+
+def _called(path: Path) -> str:
+    parts = path.resolve().with_suffix("").parts
+    return "/".join(parts[-2:]) if parts[-1].lower() in _PARTS else parts[-1]
+
+
+def _is_imagenet(path: Path) -> bool:
+    return path.is_dir() and sum(_SYNSET.fullmatch(one.name) is not None for one in path.iterdir()) == 1000
+
+
+def _folder(path: Path, split: str, options: ReadOptions) -> Iterator[Row]:
+    folders = sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else []
+    if len(folders) < 2:
+        raise Unsupported(
+            f"{path} has {len(folders)} class folders; the usual cause is a folder too high or too low. Expected:\n\n"
+            f"{_TREE}"
+        )
+    names = _names(path, folders)
+    classes = _told_apart(names)
+    choices = Choices(
+        classes=tuple(classes.values()),
+        names=tuple(names.values()),
+        templates=resolve_templates(options.templates),
+    )
+    for folder in folders:
+        for file in sorted(one for one in folder.rglob("*") if one.suffix.lower() in _PICTURES):
+            yield Row(
+                value={"file": file, "label": classes[folder.name], "split": split, "choices": choices},
+                line=0,
+                key=file.relative_to(path).as_posix(),
+            )
+
+
+def _names(path: Path, folders: list[Path]) -> dict[str, str]:
+    """What the class of each folder is called, by the folder's own name.
+
+    Raises:
+        Unsupported: `classes.json` does not name each, or calls two alike; or synset numbers say no names.
+    """
+    said = path / "classes.json"
+    if said.is_file():
+        try:
+            told = json.loads(said.read_text(encoding="utf-8-sig"))
+            names = {one.name: str(told[one.name]) for one in folders}
+        except (ValueError, LookupError, TypeError) as error:
+            raise Unsupported(
+                f"{said} does not say the name of every class folder ({type(error).__name__}: {error}); it should hold one "
+                'object, {"folder": "name", …}.'
+            ) from error
+    elif all(_SYNSET.fullmatch(one.name) for one in folders):
+        return _imagenet(path, folders)
+    else:
+        names = {one.name: one.name.replace("_", " ") for one in folders}
+    if len(set(names.values())) < len(names):
+        alike = sorted(name for name in set(names.values()) if list(names.values()).count(name) > 1)
+        raise Unsupported(
+            f"{path}: several folders are called {alike[0]!r}; their pictures could not be told apart. Say other names in "
+            "classes.json."
+        )
+    return names
+
+
+def _imagenet(path: Path, folders: list[Path]) -> dict[str, str]:
+    from open_clip import IMAGENET_CLASSNAMES
+
+    if len(folders) != len(IMAGENET_CLASSNAMES):
+        raise Unsupported(
+            f"{path} has {len(folders)} of ImageNet's {len(IMAGENET_CLASSNAMES)} class folders, and a synset's number alone "
+            "does not say its name; give all folders, empty ones where there are no pictures, or a classes.json with "
+            '{"n01440764": "tench", …}.'
+        )
+    # ImageNet numbers its classes by synset in ascending order.
+    return dict(zip((one.name for one in folders), IMAGENET_CLASSNAMES, strict=True))
+
+
+def _told_apart(names: dict[str, str]) -> dict[str, str]:
+    """Class by folder: its name, with the folder's where another class has the name too."""
+    first = {name: folder for folder, name in reversed(names.items())}
+    return {
+        folder: name if first[name] == folder else f"{name} ({folder})" for folder, name in names.items()
+    }
+
+
+def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malformed]:
+    rows = list(csv_rows(path, path.name))
+    labels = sorted(
+        {row.value["label"].strip() for row in rows if isinstance(row, Row) and row.maybe("label")}
+    )
+    if len(labels) < 2:
+        raise Unsupported(
+            f"{path} has {len(labels)} classes in its column 'label'; a table to classify by begins with the line "
+            "filepath,label and names two classes or more."
+        )
+    choices = Choices(classes=tuple(labels), names=tuple(labels), templates=resolve_templates(options.templates))
+    for row in rows:
+        if isinstance(row, Malformed):
+            yield row
+            continue
+        try:
+            value = {
+                "file": path.parent / row.text("filepath").strip(),
+                "label": row.text("label").strip(),
+                "split": split,
+                "choices": choices,
+            }
+        except BadRow as error:
+            yield Malformed(file=path.name, line=row.line, reason=str(error))
+        else:
+            yield Row(value=value, line=row.line, key=row.key)
+
+
+@reader(
+    Benchmark(
+        id="zero_shot",
+        title="zero-shot classification",
+        origin="a folder of class folders or a table of your own, such as ImageNet's validation pictures sorted by synset",
+        folders=("",),
+        annotations=(
+            Annotation(split=IMAGENET, files=(), rows=50_000, collection="zero_shot"),
+            Annotation(split=_OTHERS, files=(), rows=None, collection="zero_shot"),
+        ),
+        rows=classified,
+        protocols={"official": Protocol()},
+        notes=(
+            "Names and templates move zero-shot accuracy by points; texts_sha256 is of both.",
+            "Two pairs of ImageNet's names are alike (missile, sunglasses): their 200 pictures tie, where an arg max gives "
+            "half of them away.",
+        ),
+        guard=True,
+    )
+)
+def zero_shot(row: Row, source: Source) -> Iterator[Item]:
+    """A picture of a class."""
+    yield source.item(
+        row,
+        split=row.text("split"),
+        rule="classes",
+        pictures=(PictureRef(file=str(row.get("file").resolve()), collection=source.annotation.collection),),
+        positives=(),
+        group=row.text("label"),
+        choices=row.get("choices"),
+    )

@@ -1,0 +1,213 @@
+"""Tokens, words and phrases of a caption, each with its characters, and scores carried from one to the other.
+
+Places count characters of the caption as it was given; whatever a tokenizer does before it reads (lower case, blanks,
+HTML entities, repaired Unicode) is followed back by `places`. A token that lies in two words is divided among them by
+its characters, so that sums stay what they were.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clipsight.language.pieces import Place, Tokenizer, read_pieces
+from clipsight.language.places import places
+from clipsight.language.roles_schema import find_words
+
+TokenKind = Literal["start", "text", "end", "padding"]
+PartKind = Literal["word", "mark", "span"]
+Merge = Literal["sum", "mean"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionTokens:
+    """What a model reads of a caption, position by position.
+
+    Attributes:
+        caption: the text as given; all places are in it.
+        tokens: what each position holds: the caption's own characters, or the vocabulary's name of a start, end or
+            padding token.
+        places: (first character, the one after the last); None for start, end and padding. A token without characters
+            of its own, such as a blank, has an empty place before what follows it.
+        kinds: "start", "text", "end" (the first token behind the text) or "padding" (whatever follows that).
+        dropped: the end of the caption that the context cuts off, "" when nothing is.
+    """
+
+    caption: str
+    tokens: tuple[str, ...]
+    places: tuple[Place | None, ...]
+    kinds: tuple[TokenKind, ...]
+    dropped: str
+
+    @property
+    def seen(self) -> int:
+        """How many characters of the caption the model sees."""
+        return len(self.caption) if not self.dropped else max(p[1] for p in self.places if p is not None)
+
+    def numbers(self, kind: TokenKind) -> tuple[int, ...]:
+        """The positions of one kind."""
+        return tuple(i for i, found in enumerate(self.kinds) if found == kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A word, a mark of punctuation or a phrase that a user asked for; `caption[start:end]` is its text."""
+
+    text: str
+    start: int
+    end: int
+    kind: PartKind
+
+
+def caption_tokens(tokenizer: Tokenizer, caption: str, ids: Int[Tensor, " S"]) -> CaptionTokens:
+    """Which characters of a caption each of its tokens stands for.
+
+    Args:
+        tokenizer: of open_clip (byte pairs or any of transformers'), or `clipsight.towers.hf_tokenizers`.
+        caption: the text.
+        ids: what the tokenizer made of it, whole or without its padding.
+
+    Raises:
+        Unsupported: a tokenizer that says nothing of its tokens, or one that leaves some out on the way.
+    """
+    read = read_pieces(tokenizer, caption)
+    begin, count = read.find_in(ids.tolist())
+    found = places(caption, read.text, read.spans)[:count]
+    names = [read.name(index) for index in ids.tolist()]
+    kinds: list[TokenKind] = ["padding"] * len(names)
+    kinds[:begin] = ["start"] * begin
+    kinds[begin : begin + count] = ["text"] * count
+    if begin + count < len(names):
+        kinds[begin + count] = "end"
+    where: list[Place | None] = [None] * len(names)
+    where[begin : begin + count] = found
+    last = max((end for _, end in found), default=0)
+    return CaptionTokens(
+        caption=caption,
+        tokens=tuple(
+            names[i] if place is None or place[0] == place[1] else caption[slice(*place)]
+            for i, place in enumerate(where)
+        ),
+        places=tuple(where),
+        kinds=tuple(kinds),
+        dropped=caption[last:].strip() if count < len(read.ids) else "",
+    )
+
+
+def caption_parts(found: CaptionTokens) -> tuple[Part, ...]:
+    """The words that the model sees of a caption, and the marks between them, in order.
+
+    Words are those of `clipsight.language.roles`: letters and digits, with apostrophes and hyphens inside. Marks are
+    runs of whatever else is no blank. A word that the context cuts in two counts, with the characters that are seen.
+    """
+    caption, end = found.caption, found.seen
+    parts: list[Part] = []
+    at = 0
+    for word in find_words(caption):
+        if word.start >= end:
+            break
+        parts += _marks(caption, at, word.start)
+        at = min(word.end, end)
+        parts.append(Part(text=caption[word.start : at], start=word.start, end=at, kind="word"))
+    return (*parts, *_marks(caption, at, end))
+
+
+def find_phrases(caption: str, asked: Sequence[str | Place]) -> tuple[Part, ...]:
+    """Phrases of a caption, given in words or by their characters.
+
+    Args:
+        caption: the text.
+        asked: substrings, case left aside, or (first character, the one after the last). A substring that occurs
+            several times is found as often; one that also occurs inside other words ("red" in "covered") is found where
+            it stands alone.
+
+    Raises:
+        ValueError: a substring that is not there, or characters that the caption does not have.
+        TypeError: neither of the two.
+    """
+    found: list[Part] = []
+    for one in asked:
+        here = _occurrences(caption, one) if isinstance(one, str) else [_checked(caption, one)]
+        found += [Part(text=caption[start:end], start=start, end=end, kind="span") for start, end in here]
+    return tuple(dict.fromkeys(found))
+
+
+def shares(found: CaptionTokens, parts: Sequence[Part]) -> Float[Tensor, "P S"]:
+    """Which share of each token lies in each part, by characters that are no blanks.
+
+    Over the words and marks of `caption_parts` a text token's shares sum to 1; start, end and padding have none. A token
+    without characters goes with the character after it, or the last one.
+    """
+    table = torch.zeros(len(parts), len(found.places), dtype=torch.float64)
+    solid = [index for index, letter in enumerate(found.caption) if not letter.isspace()]
+    for position, place in enumerate(found.places):
+        if place is None:
+            continue
+        own = [index for index in solid if place[0] <= index < place[1]]
+        own = own or [index for index in solid if index >= place[0]][:1] or solid[-1:]
+        for row, part in enumerate(parts):
+            table[row, position] = sum(part.start <= index < part.end for index in own) / max(len(own), 1)
+    return table
+
+
+def merge(
+    scores: Float[Tensor, " S"], table: Float[Tensor, "P S"], how: Merge = "sum"
+) -> Float[Tensor, " P"]:
+    """Scores of parts from scores of tokens.
+
+    Args:
+        scores: one a token.
+        table: of `shares`.
+        how: "sum" keeps totals: what words and marks have is what the text's tokens have. "mean" divides by the tokens
+            of a part, for scores that are norms; totals are lost.
+    """
+    summed = (table @ scores.double().cpu()).to(scores.dtype)
+    if how == "sum":
+        return summed
+    if how != "mean":
+        raise ValueError(f'merge {how!r} is unknown; give "sum", which keeps totals, or "mean".')
+    return summed / table.sum(1).clamp_min(torch.finfo(table.dtype).tiny)
+
+
+def _marks(caption: str, start: int, end: int) -> list[Part]:
+    """Runs of what is no blank."""
+    found: list[Part] = []
+    for index in range(start, end):
+        if caption[index].isspace():
+            continue
+        begin = found.pop().start if found and found[-1].end == index else index
+        found.append(Part(text=caption[begin : index + 1], start=begin, end=index + 1, kind="mark"))
+    return found
+
+
+def _occurrences(caption: str, phrase: str) -> list[Place]:
+    wanted, lowered = phrase.strip().lower(), caption.lower()
+    if len(lowered) != len(caption):  # letters that grow in lower case would shift what follows
+        wanted, lowered = phrase.strip(), caption
+    starts = [i for i in range(len(lowered)) if wanted and lowered.startswith(wanted, i)]
+    if not starts:
+        raise ValueError(
+            f"the span {phrase!r} is not in the caption {caption!r}; give words as they stand there, or characters as "
+            "(start, end)."
+        )
+    inner = {i for word in find_words(caption) for i in range(word.start + 1, word.end)}
+    found = [(i, i + len(wanted)) for i in starts]
+    return [place for place in found if not inner.intersection(place)] or found
+
+
+def _checked(caption: str, place: Place) -> Place:
+    try:
+        start, end = map(int, place)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"the span {place!r} is neither words nor two numbers; give a substring of the caption, or (start, end)."
+        ) from None
+    if not 0 <= start < end <= len(caption):
+        raise ValueError(
+            f"the span {start}:{end} does not fit a caption of {len(caption)} characters; give 0 <= start < end <= "
+            f"{len(caption)}."
+        )
+    return start, end
