@@ -42,7 +42,7 @@ docs: $(DEV_ENV)/.docs-installed
 	@echo "open site/index.html"
 
 bench: $(DEV_ENV)/.installed
-	for script in benchmarks/s*.py; do $(DEV)/python "$$script" || exit 1; done
+	for script in benchmarks/s*.py benchmarks/half_precision.py; do $(DEV)/python "$$script" || exit 1; done
 
 clean:
 	rm -rf $(USER_ENV) $(DEV_ENV) site dist build demo-out

@@ -1,16 +1,18 @@
 """Train two small image towers of other families, to see what surgery does to them: a ResNet and a SigLIP-like ViT.
 
-Both learn against the frozen text tower of clipsight-tiny, on training scenes of the emoji world with their captions:
-the ResNet by the symmetric contrastive loss, the SigLIP-like tower by the sigmoid loss of pairs (arXiv 2303.15343),
-both with the cosine distance to clipsight-tiny's own pooled feature added, so that minutes suffice. No mask, role or
-foil is seen. Seeded; a killed run goes on from its last checkpoint.
+The ResNet starts from nothing, the SigLIP-like tower from clipsight-tiny's blocks under a new pooling head. Both learn
+against the frozen text tower of clipsight-tiny, on training scenes of the emoji world with their captions: the ResNet
+by the symmetric contrastive loss, the SigLIP-like tower by the sigmoid loss of pairs (arXiv 2303.15343), both with the
+cosine distance to clipsight-tiny's own pooled feature added, so that minutes suffice. No mask, role or foil is seen.
+Seeded; a killed run goes on from its last checkpoint.
 
     python scripts/train_micro.py resnet --out runs/micro
-    python scripts/train_micro.py siglip --out runs/micro
+    python scripts/train_micro.py siglip --out runs/micro --steps 400 --lr 5e-4
     python scripts/train_micro.py measure --out runs/micro
+    python scripts/train_micro.py draw --out runs/micro
 
 `measure` writes docs/assets/micro_towers.json: noun top-1 on held-out scenes, and pixel AUROC and pointing of maps of
-nouns with and without surgery, seeds 101-103.
+nouns with and without surgery, seeds 101-103. `draw` writes docs/assets/micro_maps.webp.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import json
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,7 @@ import timm
 import torch
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
+from PIL import Image, ImageDraw, ImageFont
 from tiny_pool import SIZE, Pool, render_pool
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,6 +38,7 @@ from train_tiny import pixels
 import clipsight
 from clipsight.bench.world import compare
 from clipsight.lens import Lens
+from clipsight.towers.loading import load_model
 from clipsight.world import make_scenes, nouns
 
 DISTANCE = 4.0
@@ -43,10 +48,15 @@ RECIPES = {
     "siglip": ("clip", "clip_surgery", "naclip", "maskclip", "clearclip", "sclip"),
 }
 FIGURES = Path("docs/assets/micro_towers.json")
+SHEET = Path("docs/assets/micro_maps.webp")
+TILE, LABEL = 132, 118
 
 
 class Siglip(TimmModel):
-    """timm's SigLIP tower at a size that trains in minutes: latent-query attention pool, no class token."""
+    """timm's SigLIP tower, small: attention pool with a latent query, no class token.
+
+    Its blocks start from those of clipsight-tiny, whose class token is left out; the pooling head starts from nothing.
+    """
 
     def __init__(self, embed_dim: int) -> None:
         nn.Module.__init__(self)
@@ -54,14 +64,44 @@ class Siglip(TimmModel):
         self.trunk = timm.create_model(
             "vit_base_patch16_siglip_224",
             img_size=SIZE,
-            patch_size=14,
+            patch_size=8,
             embed_dim=192,
-            depth=4,
+            depth=6,
             num_heads=3,
             num_classes=embed_dim,
             global_pool="map",
+            pre_norm=True,
+            act_layer="quick_gelu",
+            patch_drop_rate=0.75,
         )
         self.head = nn.Sequential()
+        self.trunk.load_state_dict(_blocks_of_tiny(), strict=False)
+
+
+def _blocks_of_tiny() -> dict[str, Tensor]:
+    """Weights of clipsight-tiny's image tower by timm's names."""
+    visual = clipsight.load("clipsight-tiny", device="cpu").module.visual
+    taken = {
+        "patch_embed.proj.weight": visual.conv1.weight,
+        "pos_embed": visual.positional_embedding[None, 1:],
+        **{f"norm_pre.{name}": t for name, t in visual.ln_pre.state_dict().items()},
+        **{f"norm.{name}": t for name, t in visual.ln_post.state_dict().items()},
+    }
+    for index, block in enumerate(visual.transformer.resblocks):
+        taken |= {
+            f"blocks.{index}.attn.qkv.weight": block.attn.in_proj_weight,
+            f"blocks.{index}.attn.qkv.bias": block.attn.in_proj_bias,
+        }
+        parts = {
+            "norm1": block.ln_1,
+            "attn.proj": block.attn.out_proj,
+            "norm2": block.ln_2,
+            "mlp.fc1": block.mlp.c_fc,
+            "mlp.fc2": block.mlp.c_proj,
+        }
+        for part, module in parts.items():
+            taken |= {f"blocks.{index}.{part}.{name}": t for name, t in module.state_dict().items()}
+    return {name: t.detach() for name, t in taken.items()}
 
 
 def tower(kind: str) -> nn.Module:
@@ -76,6 +116,13 @@ def as_model(visual: nn.Module) -> nn.Module:
     model = copy.deepcopy(clipsight.load("clipsight-tiny", device="cpu").module)
     model.visual = visual
     return model.eval()
+
+
+def opened(model: nn.Module) -> Lens:
+    """A lens on the model, with the templates that its text tower was trained with."""
+    loaded = load_model(model, device="cpu")
+    templates = clipsight.load("clipsight-tiny", device="cpu").card.templates
+    return Lens(replace(loaded, card=replace(loaded.card, templates=templates)))
 
 
 def sized(images: Tensor, visual: nn.Module) -> Tensor:
@@ -166,7 +213,7 @@ def train(kind: str, out: Path, pool: Pool, *, steps: int, batch: int, lr: float
 def noun_top1(lens: Lens, count: int, seed: int) -> float:
     """Share of held-out one-object scenes whose noun has the highest cosine among all."""
     names = nouns()
-    texts = F.normalize(lens.encode_text(names, lens.card.templates or ("{}", "a photo of {}")), dim=-1)
+    texts = F.normalize(lens.encode_text(names, lens.card.templates), dim=-1)
     right = 0
     for scene in make_scenes(count, seed, "heldout", objects=1):
         guess = (lens.encode_image(lens.preprocess(scene.image)) @ texts.T).argmax()
@@ -184,7 +231,7 @@ def measure(out: Path) -> None:
             visual = tower(kind)
             kept = torch.load(out / f"{kind}.pt", weights_only=True)
             visual.load_state_dict(kept["visual"])
-            lens, recipes = clipsight.load(as_model(visual), device="cpu"), RECIPES[kind]
+            lens, recipes = opened(as_model(visual)), RECIPES[kind]
         rows = compare(lens, recipes, seeds=SEEDS, count=60)
         raw = compare(lens, recipes, seeds=SEEDS, count=60, contrast=None)
         top1 = [noun_top1(lens, 150, seed) for seed in SEEDS]
@@ -204,10 +251,40 @@ def measure(out: Path) -> None:
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
 
 
+def draw(out: Path) -> None:
+    """Both towers' maps of one noun in each of a few scenes: raw, and with the whole of CLIP Surgery."""
+    scenes = [scene for scene in make_scenes(40, 101, "heldout", objects=2) if not scene.objects[0].color][:5]
+    rows = [[scene.image.resize((TILE, TILE)) for scene in scenes]]
+    labels = ["picture"]
+    for kind in ("resnet", "siglip"):
+        visual = tower(kind)
+        visual.load_state_dict(torch.load(out / f"{kind}.pt", weights_only=True)["visual"])
+        lens = opened(as_model(visual))
+        for method, contrast in (("clip", None), ("clip_surgery", nouns())):
+            maps = []
+            for scene in scenes:
+                name = scene.objects[0].name
+                against = None if contrast is None else [other for other in contrast if other != name]
+                explained = lens.explain(scene.image, [name], method=method, contrast=against)
+                maps.append(explained.overlay(name).resize((TILE, TILE)))
+            rows.append(maps)
+            labels.append(f"{kind}: {'raw' if contrast is None else 'surgery'}")
+    sheet = Image.new("RGB", (LABEL + len(scenes) * (TILE + 6), 22 + len(rows) * (TILE + 6)), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(13)
+    for column, scene in enumerate(scenes):
+        pen.text((LABEL + column * (TILE + 6) + 4, 4), scene.objects[0].name, "black", font)
+    for row, (label, tiles) in enumerate(zip(labels, rows, strict=True)):
+        pen.text((4, 22 + row * (TILE + 6) + TILE // 2 - 8), label, "black", font)
+        for column, tile in enumerate(tiles):
+            sheet.paste(tile, (LABEL + column * (TILE + 6), 22 + row * (TILE + 6)))
+    sheet.save(SHEET, quality=82, method=6)
+
+
 def main() -> None:
     """Render, train, or measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["resnet", "siglip", "measure"])
+    parser.add_argument("what", choices=["resnet", "siglip", "measure", "draw"])
     parser.add_argument("--out", type=Path, default=Path("runs/micro"))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=128)
@@ -217,8 +294,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    if args.what == "measure":
-        measure(args.out)
+    if args.what in ("measure", "draw"):
+        {"measure": measure, "draw": draw}[args.what](args.out)
         return
     pool = render_pool(args.out / "pool", args.single, args.mixed, args.seed, os.cpu_count() or 1)
     train(args.what, args.out, pool, steps=args.steps, batch=args.batch, lr=args.lr, seed=args.seed)

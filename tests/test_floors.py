@@ -10,7 +10,7 @@ ROOT = Path(clipsight.__file__).parent
 FLOORS = {
     "errors": 1, "pictures": 1, "results": 1,
     "towers": 2, "language": 2, "world": 2,
-    "surgery": 3, "scoring": 3, "refine": 3, "tasks": 3,
+    "surgery": 3, "scoring": 3, "refine": 3, "tasks": 3, "attribution": 3,
     "own_scores": 4, "segmenting": 4, "inspecting": 4, "engine": 4, "seen": 4, "lens": 4,
     "bench": 5,
     "cli": 6, "__main__": 6, "__init__": 6,
@@ -56,3 +56,9 @@ def test_files_stay_small():
     assert not [
         str(p) for p in ROOT.rglob("*.py") if len(p.read_text(encoding="utf-8").splitlines()) > MOST_LINES
     ]
+
+
+def test_adapters_stay_small():
+    adapters = [p for p in (ROOT / "towers").glob("*.py") if p.name.startswith(("open_clip_", "timm_", "hf_"))]
+    assert len(adapters) >= 10
+    assert not [p.name for p in adapters if len(p.read_text(encoding="utf-8").splitlines()) >= 200]

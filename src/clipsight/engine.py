@@ -49,8 +49,8 @@ Templates = str | Sequence[str] | None
 
 
 _KEPT = 16
-_TAIL = 200
-"""Characters shown of what a model cannot see of a text."""
+_TAIL = 100
+"""Characters shown of either end of what a model cannot see of a text."""
 _ONE_SIZE = "This tower takes pictures of {0} × {1} pixels alone: the picture was stretched to that size."
 
 
@@ -64,7 +64,7 @@ class Engine:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        towers = towers_of(loaded.module)
+        towers = towers_of(loaded.module, getattr(loaded.tokenizer, "context_length", None))
         self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
         self._fit_notes: dict[Recipe, tuple[str, ...]] = {}
         self._lock = Lock()
@@ -285,8 +285,7 @@ class Engine:
             return ()
         tails = zip(long, dropped_tails(tokenizer, long, context), strict=True)
         return tuple(
-            f"Not seen, beyond the model's {context} tokens: the end of a text, "
-            f"{tail if len(tail) <= _TAIL else tail[:_TAIL] + '…'!r}."
+            f"Not seen, beyond the model's {context} tokens: the end of a text, {_ends(tail)!r}."
             for _, tail in tails
             if tail
         )
@@ -317,6 +316,11 @@ def graph_if(*inputs: Tensor) -> Iterator[None]:
     """Autograd on only if an input asks for gradients: answers about a frozen model need no graph."""
     with torch.set_grad_enabled(torch.is_grad_enabled() and any(one.requires_grad for one in inputs)):
         yield
+
+
+def _ends(text: str) -> str:
+    """A text, of a long one its beginning and its end."""
+    return text if len(text) <= 2 * _TAIL else f"{text[:_TAIL]} … {text[-_TAIL:]}"
 
 
 def _versions() -> dict[str, str]:

@@ -239,7 +239,7 @@ def test_blocks_that_the_tower_does_not_have_are_refused(view, span):
 
 
 def test_accumulating_deeper_than_the_tower_is_refused(view):
-    with pytest.raises(Unsupported, match=r"last 7 blocks.*has 6.*with_depth\(recipe, 6\)"):
+    with pytest.raises(Unsupported, match=r"in 7 blocks.*has 6.*with_depth\(recipe, 6\)"):
         run(view, pixels(), recipe(path=Accumulate(7)))
     assert run(view, pixels(), with_depth(recipe(path=Accumulate(7)), 6)).patches.isfinite().all()
 

@@ -149,6 +149,10 @@ def _hf_folder(name: str, folder: Path) -> Path:
     )
     path = folder / kind
     path.mkdir(exist_ok=True)
-    settings = {"model_type": kind, **HF_IDS, **_HF[kind]}
-    (path / "config.json").write_text(json.dumps(settings))
+    (path / "config.json").write_text(json.dumps(hf_config(kind)))
     return path
+
+
+def hf_config(kind: str) -> dict[str, Any]:
+    """The small configuration of a Hugging Face text model."""
+    return {"model_type": kind, **HF_IDS, **_HF[kind]}

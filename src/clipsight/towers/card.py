@@ -86,16 +86,17 @@ class Card:
         return f"{self.grid[0]} × {self.grid[1]} patches of {self.patch[0]} × {self.patch[1]} pixels"
 
 
-def describe(module: nn.Module, extras: Mapping[str, Any] | None = None) -> Card:
+def describe(module: nn.Module, extras: Mapping[str, Any] | None = None, context: int | None = None) -> Card:
     """The card of a model.
 
     Args:
         module: the model; it is looked at, never changed.
         extras: what a model folder's card.json says: `templates`, `contrast_vocabulary`, `surgery_depth`, `figures`,
             `notes`; other keys are for its readers and are not used.
+        context: token positions that the tokenizer fills, for models that do not say.
     """
     said = extras or {}
-    towers = towers_of(module)
+    towers = towers_of(module, context)
     view, tower = towers.vision, {}
     if view is not None:
         tower = {

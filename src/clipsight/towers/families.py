@@ -33,14 +33,19 @@ class Towers:
     text: TextView
 
 
-def towers_of(module: nn.Module) -> Towers:
-    """Look at a model, changing nothing; never fails for a family that is not known, but says so in `off`."""
+def towers_of(module: nn.Module, context: int | None = None) -> Towers:
+    """Look at a model, changing nothing; never fails for a family that is not known, but says so in `off`.
+
+    Args:
+        module: the model.
+        context: token positions that its tokenizer fills, for text towers that do not say (Hugging Face's in open_clip).
+    """
     if is_transformers(module):
         from clipsight.towers.hf_models import hf_towers
 
         return hf_towers(module)
     family, vision, off = open_clip_vision(module)
-    return Towers(family=family, vision=vision, off=off, text=OpenClipText(module))
+    return Towers(family=family, vision=vision, off=off, text=OpenClipText(module, context))
 
 
 def open_clip_vision(module: nn.Module) -> tuple[str, VisionView | None, str]:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from clipsight.towers.hf_blocks import block_views
 from clipsight.towers.hf_results import feature_of
+from clipsight.towers.hf_text_parts import HfParts
 from clipsight.towers.text_ids import checked_ids, require_whole
 from clipsight.towers.token_tree import encode_tree, token_tree
+from clipsight.towers.view import TextParts
 
 _LEGACY_END = 2
 """The end token that configurations before transformers 4.31 name wrongly: their models pool at the largest id."""
@@ -73,6 +75,10 @@ class _HfText(ABC):
         ]  # last_hidden_state, in objects and tuples alike
         return self._projection(states)
 
+    @abstractmethod
+    def parts(self) -> TextParts:
+        """The tower in its parts."""
+
     def _checked(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, "T S"]:
         return checked_ids(ids, self.context, self.vocabulary, self.device)
 
@@ -116,6 +122,10 @@ class HfClipText(_HfText):
         """0-based position whose state is the text's feature, as the library picks it."""
         return ids.argmax(-1) if self.pooling == "argmax" else (ids == self._end_id).int().argmax(-1)
 
+    def parts(self) -> TextParts:
+        """The tower in its parts."""
+        return HfParts(self._tower, self._projection, self.blocks, ends=self.end_positions)
+
 
 class HfSiglipText(_HfText):
     """`TextView` of the text side of a `SiglipModel` or `Siglip2Model`.
@@ -142,3 +152,7 @@ class HfSiglipText(_HfText):
         ids = self._checked(ids)
         require_whole(ids, self.context)
         return feature_of(self._module.get_text_features(input_ids=ids), self.embed_dim)
+
+    def parts(self) -> TextParts:
+        """The tower in its parts."""
+        return HfParts(self._tower, self._projection, self.blocks, ends=None)

@@ -7,10 +7,11 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
-from clipsight.errors import Unsupported
+from clipsight.errors import CheckpointError, Unsupported, first_line
 from clipsight.language.tokens import Tokenizer
 from clipsight.towers.activation import NAMES
 from clipsight.towers.build import build_module
@@ -114,14 +115,15 @@ def load_model(
     settings["size"] = module.visual.image_size
     open_clip.set_model_preprocess_cfg(module, settings)
     mark = remembered_fingerprint(module, file, source.model_cfg)
+    tokenizer = _tokenizer(source.model_cfg, source.tokenizer_name)
     return Loaded(
         module=module.to(device=place, dtype=kind or torch.float32),
-        tokenizer=_tokenizer(source.model_cfg, source.tokenizer_name),
+        tokenizer=tokenizer,
         preprocess=_preprocess(module),
         name=name,
         pretrained=weights,
         fingerprint=mark,
-        card=describe(module, source.extras),
+        card=describe(module, source.extras, getattr(tokenizer, "context_length", None)),
         activation=str(source.activation),
     )
 
@@ -189,15 +191,25 @@ def _tokenizer(model_cfg: Mapping[str, Any], name: str) -> Tokenizer | None:
     special = text.get("hf_tokenizer_name") or "siglip" in name.lower()
     if not special and text.get("vocab_size", _CLIP_VOCABULARY) != _CLIP_VOCABULARY:
         return None
-    if not (special and name):
-        return open_clip.SimpleTokenizer(
-            context_length=text.get("context_length", 77), **(text.get("tokenizer_kwargs") or {})
-        )
+    context = text.get("context_length", 77)
+    if not special:
+        return open_clip.SimpleTokenizer(context_length=context, **(text.get("tokenizer_kwargs") or {}))
+    wanted = text.get("hf_tokenizer_name") or name
     try:
-        return open_clip.get_tokenizer(name)
+        if name:
+            return open_clip.get_tokenizer(name)
+        return HFTokenizer(wanted, context_length=context, **(text.get("tokenizer_kwargs") or {}))
     except ImportError:
         raise Unsupported(
-            f"the tokenizer of {name} comes from transformers, which is not installed: pip install transformers."
+            f'the tokenizer of {wanted} comes from transformers, which is not installed: pip install "clipsight[hf]".'
+        ) from None
+    except (OSError, ValueError) as error:
+        place = (
+            f"the folder {name.removeprefix('local-dir:')}" if name.startswith("local-dir:") else "the cache"
+        )
+        raise CheckpointError(
+            f"the tokenizer {wanted!r} cannot be read from {place} ({first_line(error)}); put its tokenizer.json and "
+            "tokenizer_config.json there, or connect once so that they are downloaded."
         ) from None
 
 

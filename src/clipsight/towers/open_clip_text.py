@@ -13,9 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clipsight.errors import Unsupported
+from clipsight.towers.hf_inside import HfInside
 from clipsight.towers.open_clip_blocks import block_views, unsupported_blocks
+from clipsight.towers.open_clip_parts import OpenClipParts
 from clipsight.towers.text_ids import checked_ids, require_whole
 from clipsight.towers.token_tree import encode_tree, token_tree
+from clipsight.towers.view import OnePieceText, TextParts
 
 _USUAL = 77
 _PARTS = ("transformer", "token_embedding", "positional_embedding", "ln_final")
@@ -26,6 +29,7 @@ class OpenClipText:
 
     Args:
         module: the model (`CLIP`, `CustomTextCLIP`, `CoCa`); it is looked at, never changed.
+        context: token positions that the tokenizer fills, for a Hugging Face tower; None is open_clip's usual 77.
 
     Attributes:
         width: width of the token states. embed_dim: width of the joint space.
@@ -36,7 +40,7 @@ class OpenClipText:
         pooling: where the feature is taken: "argmax" (the largest id), "eos", "first", "last", "other".
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, context: int | None = None) -> None:
         tower: Any = getattr(module, "text", module)
         self._module: Any = module
         self._tower: Any = tower
@@ -45,7 +49,8 @@ class OpenClipText:
         # A Hugging Face tower has far more positions than open_clip's tokenizers fill, and its padding is masked.
         self._masked = hasattr(tower, "config") and hasattr(tower, "pooler")
         positions = getattr(module, "context_length", None) or getattr(tower, "context_length", None)
-        self.context: int = min(positions or _USUAL, _USUAL) if self._masked else positions or _USUAL
+        filled = min(positions or _USUAL, context or _USUAL)
+        self.context: int = filled if self._masked else positions or _USUAL
         self.vocabulary: int | None = getattr(tower, "vocab_size", getattr(module, "vocab_size", None))
         self.pooling: str = getattr(tower, "text_pool_type", getattr(tower, "pool_type", "other"))
         self._end_id = getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
@@ -113,6 +118,26 @@ class OpenClipText:
         if mask is not None:
             mask = mask[: x.shape[1], : x.shape[1]]
         return self._readout(tower.transformer(x, attn_mask=mask))
+
+    def parts(self) -> TextParts | OnePieceText:
+        """The tower in its parts; of a Hugging Face tower, from token embeddings on.
+
+        Raises:
+            Unsupported: the tower is neither, or its feature is taken in a way of its own.
+        """
+        if self.blocks:
+            return OpenClipParts(self._tower, pooling=self.pooling, end_id=self._end_id)
+        if self._masked:
+            return HfInside(self._tower)
+        why = (
+            unsupported_blocks(self._tower.transformer)
+            if self._native
+            else (
+                f"its text side is a {type(self._tower).__name__}, neither open_clip's native text transformer nor one of "
+                "Hugging Face's."
+            )
+        )
+        raise Unsupported(f"this model's texts cannot be looked into: {why} Whole texts can be encoded.")
 
     def end_positions(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"]:
         """0-based position whose state is the text's feature, as the library picks it; for cuttable towers."""

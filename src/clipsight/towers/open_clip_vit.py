@@ -56,9 +56,9 @@ class OpenClipVision:
         self.native_grid = pair(visual.grid_size)
         self.native_size = (self.native_grid[0] * self.patch[0], self.native_grid[1] * self.patch[1])
         self.width: int = visual.transformer.width
-        self.embed_dim: int = (
-            visual.ln_post.normalized_shape[0] if visual.proj is None else visual.proj.shape[1]
-        )
+        proj: Any = visual.proj
+        norm: Any = visual.ln_post
+        self.embed_dim: int = norm.normalized_shape[0] if proj is None else proj.shape[1]
         pooler: Any = visual.attn_pool
         plain: Pools = "class" if visual.pool_type == "tok" else "mean"
         self.pools: Pools = plain if pooler is None else "attention"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -102,7 +102,10 @@ def token_tree(ids: Int[Tensor, "T S"], ends: Int[Tensor, " T"]) -> TokenTree:
 
 
 def encode_tree(
-    tree: TokenTree, states: Float[Tensor, "M D"], blocks: Sequence[BlockView]
+    tree: TokenTree,
+    states: Float[Tensor, "M D"],
+    blocks: Sequence[BlockView],
+    hidden: Bool[Tensor, " M"] | None = None,
 ) -> Float[Tensor, "T D"]:
     """States of the pooled positions after the last block, before the final norm.
 
@@ -110,17 +113,22 @@ def encode_tree(
         tree: nodes of the sequences, on the device of `states`.
         states: embedding of each node, position added.
         blocks: the causal tower's blocks, first to last; at least one.
+        hidden: nodes that nobody attends to, not even themselves; never the first of a sequence.
     """
     x = states[None]
     for block in blocks[:-1]:
-        x = x + block.merge(_attend(block, x, tree, tree.node_row))
+        x = x + block.merge(_attend(block, x, tree, tree.node_row, hidden))
         x = x + block.ffn(x)
-    pooled = x[:, tree.ends] + blocks[-1].merge(_attend(blocks[-1], x, tree, tree.end_row))
+    pooled = x[:, tree.ends] + blocks[-1].merge(_attend(blocks[-1], x, tree, tree.end_row, hidden))
     return (pooled + blocks[-1].ffn(pooled))[0]
 
 
 def _attend(
-    block: BlockView, x: Float[Tensor, "1 M D"], tree: TokenTree, rows: Int[Tensor, " R"]
+    block: BlockView,
+    x: Float[Tensor, "1 M D"],
+    tree: TokenTree,
+    rows: Int[Tensor, " R"],
+    hidden: Bool[Tensor, " M"] | None,
 ) -> Float[Tensor, "1 K R d"]:
     """Causal attention along the sequences; the heads of the asked rows of the concatenated groups."""
     flat = [rearrange(part, "1 K M d -> M (K d)") for part in block.qkv(block.norm1(x))]
@@ -130,6 +138,11 @@ def _attend(
             rearrange(part[group.flatten()], "(t s) (K d) -> t K s d", t=len(group), K=block.heads)
             for part in flat
         )
-        heads = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=block.scale)
+        mask = None
+        if hidden is not None:
+            mask = q.new_ones(q.shape[2], q.shape[2], dtype=torch.bool).tril() & ~hidden[group][:, None, None]
+        heads = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=block.scale
+        )
         attended.append(rearrange(heads, "t K s d -> (t s) (K d)"))
     return rearrange(torch.cat(attended)[rows], "R (K d) -> 1 K R d", K=block.heads)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 PositionRule = Literal["bicubic_antialias", "bicubic", "bilinear", "dino_bicubic"]
@@ -281,4 +281,106 @@ class TextView(Protocol):
 
     def token_features(self, ids: Int[Tensor, "T S"]) -> Float[Tensor, "T S E"]:
         """Every position after the final norm and the projection, not L2-normalised."""
+        ...
+
+    def parts(self) -> "TextParts | OnePieceText":
+        """The tower opened: in its parts, or where it cannot be, from token embeddings on.
+
+        Raises:
+            Unsupported: whole texts are all that the tower takes.
+        """
+        ...
+
+
+@runtime_checkable
+class TextParts(Protocol):
+    """A text tower in parts: `readout` of the pooled row of what the blocks make of `entered(tokens(ids))`.
+
+    The stream has Z positions: the S of the ids and, in towers that append one, a class token behind them.
+    """
+
+    @property
+    def cuttable(self) -> bool:
+        """True when ids behind the end token can be cut off without changing the feature."""
+        ...
+
+    @property
+    def pools(self) -> str:
+        """Which position the feature is taken at: "end" token, "class" token behind the text, "first", "last"."""
+        ...
+
+    @property
+    def causal(self) -> bool:
+        """True when a position sees only itself and earlier ones."""
+        ...
+
+    @property
+    def blocks(self) -> Sequence[BlockView]:
+        """One view per block, first to last."""
+        ...
+
+    def tokens(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
+        """Token embeddings alone, positions not added."""
+        ...
+
+    def mean_token(self) -> Float[Tensor, " D"]:
+        """Mean of the whole table of token embeddings: a token that says nothing."""
+        ...
+
+    def positions(self, index: Int[Tensor, " P"]) -> Float[Tensor, "P D"]:
+        """Position embeddings of the given positions."""
+        ...
+
+    def entered(self, tokens: Float[Tensor, "T S D"]) -> Float[Tensor, "T Z D"]:
+        """What enters the first block: positions added, a class token appended where the tower has one."""
+        ...
+
+    def visible(self, ids: Int[Tensor, "T S"]) -> Bool[Tensor, "t Z Z"] | None:
+        """True where a row's position sees a column's; t is T or 1, None where every position sees every other."""
+        ...
+
+    def pooled(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"]:
+        """0-based position of the stream whose state becomes the feature."""
+        ...
+
+    def readout(self, states: Float[Tensor, "*any D"]) -> Float[Tensor, "*any E"]:
+        """States after the last block in the joint space: final norm and projection, not L2-normalised."""
+        ...
+
+    def ends(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"] | None:
+        """0-based position of the end token; None where the tower does not know it."""
+        ...
+
+    def begins(self, ids: Int[Tensor, "T S"]) -> Bool[Tensor, " T"]:
+        """True for texts whose first position is a start token, as far as the tower knows."""
+        ...
+
+
+@runtime_checkable
+class OnePieceText(Protocol):
+    """A text tower that runs in one piece, from token embeddings to the feature."""
+
+    def tokens(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
+        """Token embeddings alone, positions not added."""
+        ...
+
+    def mean_token(self) -> Float[Tensor, " D"]:
+        """Mean of the whole table of token embeddings: a token that says nothing."""
+        ...
+
+    def encode_tokens(
+        self,
+        tokens: Float[Tensor, "T S D"],
+        ids: Int[Tensor, "T S"],
+        hidden: Bool[Tensor, "T S"] | None = None,
+    ) -> Float[Tensor, "T E"]:
+        """Pooled feature of token embeddings; `ids` say what is padding, `hidden` positions are attended by nobody."""
+        ...
+
+    def ends(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"] | None:
+        """0-based position of the end token; None where the tower does not know it."""
+        ...
+
+    def begins(self, ids: Int[Tensor, "T S"]) -> Bool[Tensor, " T"]:
+        """True for texts whose first position is a start token, as far as the tower knows."""
         ...
