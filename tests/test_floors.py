@@ -11,7 +11,8 @@ FLOORS = {
     "errors": 1, "pictures": 1, "results": 1,
     "towers": 2, "language": 2, "world": 2,
     "surgery": 3, "scoring": 3, "refine": 3, "tasks": 3, "attribution": 3,
-    "own_scores": 4, "segmenting": 4, "inspecting": 4, "engine": 4, "seen": 4, "lens": 4,
+    "own_scores": 4, "segmenting": 4, "inspecting": 4, "weighing": 4, "engine": 4, "seen": 4, "lens": 4,
+    "lens_words": 4,
     "bench": 5,
     "cli": 6, "__main__": 6, "__init__": 6,
 }  # fmt: skip

@@ -13,14 +13,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipsight import errors, results, world
     from clipsight.errors import ClipsightError, ClipsightWarning, Unsupported
-    from clipsight.lens import Lens, Seen, load, models, recipes
-    from clipsight.results import Anomaly, Classification, Explanation, Points, Provenance, Segmentation, Tags
+    from clipsight.lens import Lens, Seen, attributions, load, models, recipes
+    from clipsight.results import (
+        Anomaly,
+        Classification,
+        Explanation,
+        Points,
+        Provenance,
+        Segmentation,
+        Tags,
+        WordAttribution,
+    )
     from clipsight.surgery import Recipe
 
 _HOME = {
     "load": "lens",
     "models": "lens",
     "recipes": "lens",
+    "attributions": "lens",
     "Lens": "lens",
     "Seen": "lens",
     "Anomaly": "results",
@@ -30,6 +40,7 @@ _HOME = {
     "Provenance": "results",
     "Segmentation": "results",
     "Tags": "results",
+    "WordAttribution": "results",
     "Recipe": "surgery",
     "ClipsightError": "errors",
     "ClipsightWarning": "errors",
@@ -52,6 +63,8 @@ __all__ = [
     "Segmentation",
     "Tags",
     "Unsupported",
+    "WordAttribution",
+    "attributions",
     "errors",
     "load",
     "models",

@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from clipsight.attribution import attribution_ids
 from clipsight.engine import Engine, Templates
 from clipsight.inspecting import anomaly, sentence, tag
 from clipsight.language.names import Names
 from clipsight.language.tokens import check_texts
+from clipsight.lens_words import LensWords
 from clipsight.pictures import PictureSource, picture_name, read_noted, read_picture
 from clipsight.results import Anomaly, Classification, Explanation, Segmentation, Tags
 from clipsight.scoring.choice import Contrast, choose_contrast
@@ -73,12 +75,17 @@ def recipes() -> tuple[str, ...]:
     return recipe_ids()
 
 
+def attributions() -> tuple[str, ...]:
+    """Ids of the methods that say which words carry a match: the four of CLIP-CAE first."""
+    return attribution_ids()
+
+
 def models() -> tuple[str, ...]:
     """Names that `load` takes: the bundled model, then every architecture that the installed open_clip lists."""
     return model_ids()
 
 
-class Lens:
+class Lens(LensWords):
     """A model with its two towers, its text cache and its card.
 
     Attributes:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from threading import Lock
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,13 +16,14 @@ from clipsight.errors import ClipsightWarning, PictureError
 from clipsight.language.tokens import check_texts
 from clipsight.own_scores import own_scores
 from clipsight.pictures import PictureSource, picture_name, read_noted
-from clipsight.results import Classification, Explanation
+from clipsight.results import Classification, Explanation, WordAttribution
 from clipsight.scoring import contrast_maps, pooled_similarity
 from clipsight.scoring.choice import Contrast, choose_contrast
 from clipsight.scoring.presence import MIN_NAMES
 from clipsight.scoring.trust import trust_line
 from clipsight.surgery import Features, Pass, Recipe
 from clipsight.towers.preprocess import Resolution
+from clipsight.weighing import Faithfulness, Merge, Operator, Picture, Roles, Spans, Units, play, weigh
 
 _FLAT = 1e-7
 """Maps that vary by less are the same everywhere."""
@@ -189,6 +191,53 @@ class Seen:
                 notes=self._all_notes(asked, cosines),
             ),
         )
+
+    @overload
+    def words(self, caption: str, *how: Any, **options: Any) -> WordAttribution: ...
+
+    @overload
+    def words(
+        self, caption: list[str] | tuple[str, ...], *how: Any, **options: Any
+    ) -> list[WordAttribution]: ...
+
+    def words(
+        self,
+        caption: str | list[str] | tuple[str, ...],
+        method: str = "attention",
+        against: str | Sequence[str] | None = None,
+        spans: Spans | None = None,
+        roles: Roles = "rules",
+        *,
+        units: Units = "words",
+        merge: Merge = "sum",
+        check: bool = False,
+        **options: Any,
+    ) -> WordAttribution | list[WordAttribution]:
+        """Which words of a caption carry its match with this picture? See `Lens.words`."""
+        found = weigh(
+            self._engine,
+            [caption] if isinstance(caption, str) else caption,
+            Picture(
+                feature=self.pooled(),
+                image=np.asarray(self.picture),
+                source=self.source,
+                size=self.size,
+                notes=self.notes,
+            ),
+            method=method,
+            against=against,
+            spans=spans,
+            roles=roles,
+            units=units,
+            merge_by=merge,
+            check=check,
+            options=options,
+        )
+        return found[0] if isinstance(caption, str) else found
+
+    def faithfulness(self, attribution: WordAttribution, removal: Operator = "zero_emb") -> Faithfulness:
+        """Do the scores say what becomes of the match when words go? See `Lens.faithfulness`."""
+        return play(self._engine, attribution, self.pooled(), removal)
 
     def _all_notes(self, texts: Sequence[str], scores: Tensor) -> tuple[str, ...]:
         """Everything about this answer that its reader should know."""

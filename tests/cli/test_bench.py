@@ -118,7 +118,6 @@ def test_the_rows_are_written_and_an_existing_file_is_kept(asked, lens, run):
         (["world", "--contrast", "all"], "labels"),
         (["world", "--out", "rows.csv"], ".json"),
         (["emoji"], "world"),
-        ([], "PROTOCOL"),
     ],
 )
 def test_asked_wrongly_is_one_sentence_and_exit_code_2(asked, lens, run, words, hint):

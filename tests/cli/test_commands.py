@@ -16,7 +16,7 @@ from clipsight.cli.checks import check_allocator, check_hub
 from clipsight.errors import ClipsightWarning, HubUnreachable
 
 VERBS = (
-    *("explain", "classify", "segment", "tag", "points", "anomaly"),
+    *("explain", "words", "classify", "segment", "tag", "points", "anomaly"),
     *("demo", "world", "bench", "models", "methods", "doctor"),
 )
 HEAVY = {"torch", "numpy", "matplotlib", "open_clip", "PIL", "scipy", "sklearn"}

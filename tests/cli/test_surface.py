@@ -10,13 +10,20 @@ from pathlib import Path
 
 from cyclopts import ArgumentCollection
 
-from clipsight.cli.app import COMMANDS, build_app
+from clipsight.cli.app import BENCHES, COMMANDS, build_app
+
+
+LINES = {**COMMANDS, **{f"bench {name}": line for name, line in BENCHES.items()}}
+"""Commands in words, with their line of help."""
 
 
 def _arguments(name: str) -> ArgumentCollection:
-    app = build_app()
-    return app[name].assemble_argument_collection(
-        default_parameter=app.default_parameter, parse_docstring=True
+    root = build_app()
+    app = root
+    for word in name.split():
+        app = app[word]
+    return app.assemble_argument_collection(
+        default_parameter=root.default_parameter, parse_docstring=True
     )
 
 
@@ -34,8 +41,8 @@ def _name(hint: object) -> str:
 
 def _surface() -> str:
     lines = []
-    for name in COMMANDS:
-        lines.append(f"clipsight {name}: {COMMANDS[name]}")
+    for name in LINES:
+        lines.append(f"clipsight {name}: {LINES[name]}")
         for argument in _arguments(name):
             if not argument.parse or argument.children:
                 continue
@@ -52,6 +59,6 @@ def test_surface(snapshot):
 
 
 def test_every_command_describes_every_option():
-    for name in COMMANDS:
+    for name in LINES:
         for argument in _arguments(name):
             assert argument.children or argument.parameter.help, f"{name} {argument.name} has no help"

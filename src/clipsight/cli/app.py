@@ -18,6 +18,7 @@ from clipsight.errors import ClipsightError, ClipsightWarning
 
 COMMANDS = {
     "explain": "Where in the picture does the model see these words?",
+    "words": "Which words of a caption carry its match with the picture?",
     "classify": "Which of these labels fits the picture best?",
     "segment": "What is where in this picture, of these names?",
     "tag": "Which of these things are in the picture? Several may be, or none.",
@@ -27,9 +28,16 @@ COMMANDS = {
     "world": "Write a data set of the emoji world, with perfect ground truth.",
     "models": "List the models that can be loaded by name.",
     "methods": "List the methods that make maps, with their sources and published numbers.",
-    "bench": "Measure recipes beside each other, where the truth is known.",
+    "bench": "Measure: recipes, tasks, composition; or audit a model.",
     "doctor": "Look this installation over: versions, devices, speed settings, bundled model.",
 }
+BENCHES = {
+    "world": "Measure where the maps of recipes point, what they name and what they cost, where the truth is known.",
+    "tasks": "Measure masks, tags, points, damage and sentences, where the truth is known.",
+    "composition": "Does the model read who does what to whom? The compositional benchmarks, on everyone's protocol.",
+    "audit": "Attribution gap, composition and guards of one model or several, in one HTML page.",
+}
+"""What `clipsight bench` measures."""
 DEBUG = "--debug"
 
 
@@ -45,7 +53,18 @@ def build_app() -> App:
         version=_version,
     )
     for order, (name, help_line) in enumerate(COMMANDS.items()):
-        app.command(f"clipsight.cli.{name}:{name}", name=name, help=help_line, sort_key=order)
+        if name == "bench":
+            app.command(_bench_app(order))
+        else:
+            app.command(f"clipsight.cli.{name}:{name}", name=name, help=help_line, sort_key=order)
+    return app
+
+
+def _bench_app(order: int) -> App:
+    app = App(name="bench", help=COMMANDS["bench"], sort_key=order)
+    for number, (name, help_line) in enumerate(BENCHES.items()):
+        module = "bench" if name in ("world", "tasks") else f"bench_{name}"
+        app.command(f"clipsight.cli.{module}:{name}", name=name, help=help_line, sort_key=number)
     return app
 
 

@@ -1,4 +1,4 @@
-"""`clipsight bench`: recipes measured beside each other, where the truth is known."""
+"""`clipsight bench world` and `clipsight bench tasks`: recipes beside each other, where the truth is known."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 ALL = "all"
 Contrast = Literal["auto", "none", "labels", "empty"]
+Seeds = Annotated[
+    tuple[int, ...], Parameter(consume_multiple=True, show_default=lambda given: " ".join(map(str, given)))
+]
 LEGEND = (
     "AUROC, pointing: maps of the nouns there against their visible pixels; mIoU: objects' pixels named by the highest "
     "raw cosine; ms, MB (extra memory): one picture to maps; mean (lowest–highest seed)."
@@ -47,60 +50,73 @@ class BenchModelOptions(ModelOptions):
     """As for `clipsight explain`; only the bundled model knows the emoji world."""
 
 
-def bench(
-    protocol: Literal["world", "tasks"],
-    /,
-    *,
-    recipes: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)] = (ALL,),
-    seeds: Annotated[
-        tuple[int, ...],
-        Parameter(consume_multiple=True, show_default=lambda given: " ".join(map(str, given))),
-    ] = (101, 102, 103),
-    count: int | None = None,
-    contrast: Contrast = "labels",
-    model: BenchModelOptions = BenchModelOptions(),
-    out: Path | None = None,
-    overwrite: bool = False,
-    json: bool = False,
-) -> int:
-    """Measure recipes beside each other, where the truth is known.
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """What is measured, and where the rows go."""
 
-    Both on the held-out split of the emoji world, with the visible pixels of every object. `world`: where the maps of
-    recipes point, what they name, what they cost. `tasks`: masks, tags, points, damage, sentences. Minutes for all
-    recipes; fewer with a smaller --count.
+    recipes: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)] = (ALL,)
+    """Which recipes, by the ids that `clipsight methods` lists; `all` for all."""
 
-    Args:
-        protocol: What is measured on.
-        recipes: Which recipes, by the ids that `clipsight methods` lists; `all` for all.
-        seeds: Scenes of a seed are always the same; several seeds give the spread.
-        count: How many scenes of each seed. Left out, 100 for `world`; for `tasks` 60, of which 20 are segmented, and
-            20 damaged with 20 whole things. A number given holds for all of these.
-        contrast: What is subtracted from the maps for AUROC, pointing and points, as for `clipsight explain`; naming
-            takes raw cosines always.
-        out: Also write the rows into this .json file.
-        overwrite: Replace a file that exists; without it it is kept and the command fails.
-        json: Print the rows as JSON on standard output and nothing else: a list, for `tasks` a list for each task.
+    seeds: Seeds = (101, 102, 103)
+    """Scenes of a seed are always the same; several seeds give the spread."""
+
+    count: int | None = None
+    """How many scenes of each seed. Left out, 100 for `world`; for `tasks` 60, of which 20 are segmented, and 20
+    damaged with 20 whole things. A number given holds for all of these."""
+
+    contrast: Contrast = "labels"
+    """What is subtracted from the maps for AUROC, pointing and points, as for `clipsight explain`; naming takes raw
+    cosines always."""
+
+    out: Path | None = None
+    """Also write the rows into this .json file."""
+
+    overwrite: bool = False
+    """Replace a file that exists; without it it is kept and the command fails."""
+
+    json: bool = False
+    """Print the rows as JSON on standard output and nothing else: a list, for `tasks` a list for each task."""
+
+
+def world(*, options: RecipeOptions = RecipeOptions(), model: BenchModelOptions = BenchModelOptions()) -> int:
+    """Where the maps of recipes point, what they name and what they cost.
+
+    On the held-out split of the emoji world, with the visible pixels of every object. Minutes for all recipes; fewer
+    with a smaller --count.
     """
-    chosen = _read_recipes(recipes)
-    seeds = tuple(dict.fromkeys(seeds))
-    _check(seeds, count, out)
+    return _run(_world, options, model)
+
+
+def tasks(*, options: RecipeOptions = RecipeOptions(), model: BenchModelOptions = BenchModelOptions()) -> int:
+    """Masks, tags, points, damage and sentences, where the truth is known.
+
+    On the held-out split of the emoji world, as `clipsight bench world`.
+    """
+    return _run(_tasks, options, model)
+
+
+def _run(measure: "Callable[..., _Made]", options: RecipeOptions, model: BenchModelOptions) -> int:
+    chosen = _read_recipes(options.recipes)
+    seeds = tuple(dict.fromkeys(options.seeds))
+    check_scenes(seeds, options.count)
+    check_rows_file(options.out)
     from clipsight.results.io import atomic_write, check_writable, json_bytes
 
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(out, overwrite=overwrite)
-    measure = _world if protocol == "world" else _tasks
-    made = measure(model, chosen, seeds, count, contrast)
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(options.out, overwrite=options.overwrite)
+    made = measure(model, chosen, seeds, options.count, options.contrast)
     document = json_bytes(made.data)
-    if out is not None:
-        with atomic_write(out, overwrite=overwrite) as file:
+    if options.out is not None:
+        with atomic_write(options.out, overwrite=options.overwrite) as file:
             file.write(document)
-    if json:
+    if options.json:
         sys.stdout.write(document.decode())
     else:
         made.show()
-        if out is not None:
-            terminal().print(f"Written to {out.resolve()}", markup=False)
+        if options.out is not None:
+            terminal().print(f"Written to {options.out.resolve()}", markup=False)
     for failure in made.failures:
         complain(failure)
     return FAILED if made.failures else DONE
@@ -188,11 +204,16 @@ def _read_recipes(words: Sequence[str]) -> tuple[str, ...]:
         raise Misuse(f"--recipes: {error}") from error
 
 
-def _check(seeds: Sequence[int], count: int | None, out: Path | None) -> None:
+def check_scenes(seeds: Sequence[int], count: int | None) -> None:
+    """Refuse seeds and numbers of scenes that give none."""
     if not seeds or min(seeds) < 0:
         raise Misuse(f"--seeds {_words(seeds)}: give one or more, 0 or above.")
     if count is not None and count < 1:
         raise Misuse(f"--count {count} measures nothing; give 1 or more.")
+
+
+def check_rows_file(out: Path | None) -> None:
+    """Refuse a file that rows are not written into."""
     if out is not None and out.suffix.lower() != ".json":
         raise Misuse(f"--out {out} does not end with .json, which is how the rows are written.")
 

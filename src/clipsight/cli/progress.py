@@ -1,7 +1,9 @@
 """A bar on standard error for work that takes seconds; nothing where nobody looks."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -18,6 +20,8 @@ from rich.progress import (
 from clipsight.cli.outcome import side_terminal
 
 T = TypeVar("T")
+PATIENCE = 2.0
+"""Seconds that nobody needs a bar for."""
 _RUNNING: ContextVar[tuple[Progress, TaskID] | None] = ContextVar("running", default=None)
 """The bars that are drawn now, and which of them is for the parts of the item in work."""
 
@@ -45,6 +49,36 @@ def watched(items: Iterable[T], total: int, name: Callable[[T], str]) -> Iterato
                 progress.advance(task)
         finally:
             _RUNNING.set(None)
+
+
+@contextmanager
+def told(name: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work that tells how far it is: what it is at, how many are done, how many there are.
+
+    Drawn once the work has taken two seconds.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    started = time.monotonic()
+    tasks: dict[str, TaskID] = {}
+    progress = Progress(*columns, console=side_terminal(), transient=True)
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = progress.add_task(f"{name}: {what}", total=total)
+        progress.update(tasks[what], completed=done, total=total, visible=done < total)
+        if time.monotonic() - started > PATIENCE:
+            progress.start()
+
+    try:
+        yield tell
+    finally:
+        progress.stop()
 
 
 def part_done(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""What a tokenizer makes of a text before start, end, cutting and padding: ids, and the stretch of text each stands for.
+"""What a tokenizer makes of a text before start, end and padding: ids, and the text that each stands for.
 
 | tokenizer | how it is read |
 |---|---|
@@ -46,8 +46,11 @@ class Pieces:
         """(position of the first id, number of ids) in a row of ids that may be cut.
 
         Raises:
+            ValueError: there are none: the tokenizer reads nothing in the text, as SigLIP's in mere punctuation.
             Unsupported: the row does not hold them from the first on.
         """
+        if not self.ids:
+            raise ValueError("the tokenizer finds nothing in the text: there is no word in it; write one.")
         best = (0, 0)
         for begin in range(min(_MOST_BEFORE, len(row))):
             count = 0
@@ -58,8 +61,8 @@ class Pieces:
         # Behind the text at least its end token has a place, so a row that was cut holds all but few.
         if not count or (count < len(self.ids) and begin + count < len(row) - _MOST_BEFORE):
             raise Unsupported(
-                "this model's tokenizer leaves tokens out or puts them in another order (its text masking), so that words "
-                "cannot be told from them. Ask with whole texts instead: lens.explain."
+                "this model's tokenizer leaves tokens out or puts them in another order (its text masking), so that "
+                "words cannot be told from them. Ask with whole texts instead: lens.explain."
             )
         return best
 

@@ -1,7 +1,7 @@
 """Where the characters of a cleaned text were in the text before it was cleaned.
 
-Tokenizers lower the case, join blanks, resolve HTML entities, drop punctuation, repair Unicode. Both texts are folded to
-what survives all that, and the folded texts are read side by side; where they differ, what stands between two common
+Tokenizers lower the case, join blanks, resolve HTML entities, drop punctuation, repair Unicode. Both texts are folded
+to what survives all that, and the folded texts are read side by side; where they differ, what stands between two common
 stretches of one belongs to what stands there in the other.
 """
 

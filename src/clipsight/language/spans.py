@@ -71,17 +71,14 @@ def caption_tokens(tokenizer: Tokenizer, caption: str, ids: Int[Tensor, " S"]) -
         ids: what the tokenizer made of it, whole or without its padding.
 
     Raises:
+        ValueError: the tokenizer finds nothing in the caption.
         Unsupported: a tokenizer that says nothing of its tokens, or one that leaves some out on the way.
     """
     read = read_pieces(tokenizer, caption)
     begin, count = read.find_in(ids.tolist())
     found = places(caption, read.text, read.spans)[:count]
     names = [read.name(index) for index in ids.tolist()]
-    kinds: list[TokenKind] = ["padding"] * len(names)
-    kinds[:begin] = ["start"] * begin
-    kinds[begin : begin + count] = ["text"] * count
-    if begin + count < len(names):
-        kinds[begin + count] = "end"
+    kinds: list[TokenKind] = [_kind(index, begin, begin + count) for index in range(len(names))]
     where: list[Place | None] = [None] * len(names)
     where[begin : begin + count] = found
     last = max((end for _, end in found), default=0)
@@ -138,8 +135,8 @@ def find_phrases(caption: str, asked: Sequence[str | Place]) -> tuple[Part, ...]
 def shares(found: CaptionTokens, parts: Sequence[Part]) -> Float[Tensor, "P S"]:
     """Which share of each token lies in each part, by characters that are no blanks.
 
-    Over the words and marks of `caption_parts` a text token's shares sum to 1; start, end and padding have none. A token
-    without characters goes with the character after it, or the last one.
+    Over the words and marks of `caption_parts` a text token's shares sum to 1; start, end and padding have none. A
+    token without characters goes with the character after it, or the last one.
     """
     table = torch.zeros(len(parts), len(found.places), dtype=torch.float64)
     solid = [index for index, letter in enumerate(found.caption) if not letter.isspace()]
@@ -170,6 +167,12 @@ def merge(
     if how != "mean":
         raise ValueError(f'merge {how!r} is unknown; give "sum", which keeps totals, or "mean".')
     return summed / table.sum(1).clamp_min(torch.finfo(table.dtype).tiny)
+
+
+def _kind(index: int, begin: int, end: int) -> TokenKind:
+    if index < end:
+        return "text" if index >= begin else "start"
+    return "end" if index == end else "padding"
 
 
 def _marks(caption: str, start: int, end: int) -> list[Part]:

@@ -9,6 +9,7 @@ from .provenance import Provenance
 from .scaling import Scale, similarity_image
 from .segmentation import Segmentation
 from .tags import Tags
+from .words import WordAttribution, WordScore
 
 __all__ = [
     "Anomaly",
@@ -19,6 +20,8 @@ __all__ = [
     "Scale",
     "Segmentation",
     "Tags",
+    "WordAttribution",
+    "WordScore",
     "atomic_write",
     "check_writable",
     "similarity_image",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -47,7 +47,8 @@ class WordScore:
     tokens: tuple[int, ...] = ()
 
 
-class RoleShare(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class RoleShare:
     """What the words of one role have together.
 
     `share` is the sum of their absolute scores over that of all words and marks: with scores that are never negative
@@ -91,6 +92,9 @@ class WordAttribution:
     similarity: float | int  # cosine of the picture and the caption; NaN without a picture
     against: tuple[str, ...] = ()  # foils that the caption was weighed against
     against_similarity: tuple[float | int, ...] = ()  # their cosines
+    against_words: tuple[
+        tuple[WordScore, ...], ...
+    ] = ()  # of each foil, the words that it alone has, sign turned
     unit: str  # what a score is, in words: "share of attention", "cosine"
     merge: str = "sum"  # how tokens became words: "sum" or "mean"
     roles_by: str = ""  # which extractor, with its version; "" if roles were not asked for
@@ -105,6 +109,9 @@ class WordAttribution:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "places", tuple(p and (int(p[0]), int(p[1])) for p in self.places))
         object.__setattr__(self, "against_similarity", tuple(map(float, self.against_similarity)))
+        object.__setattr__(
+            self, "against_words", tuple(map(tuple, self.against_words)) or ((),) * len(self.against)
+        )
         object.__setattr__(self, "checks", {k: float(v) for k, v in self.checks.items()})
         count = len(self.tokens)
         if not (count == len(self.places) == len(self.kinds)) or tuple(self.token_scores.shape) != (count,):
@@ -127,9 +134,10 @@ class WordAttribution:
                 )
             if one.role and one.role not in ROLES:
                 raise ValueError(f"the role {one.role!r} is not one of {', '.join(ROLES)}.")
-        if len(self.against) != len(self.against_similarity):
+        if not len(self.against) == len(self.against_similarity) == len(self.against_words):
             raise ValueError(
-                f"{len(self.against)} foils have {len(self.against_similarity)} similarities; each has one."
+                f"{len(self.against)} foils have {len(self.against_similarity)} similarities and "
+                f"{len(self.against_words)} lists of words; each has one."
             )
 
     def __repr__(self) -> str:
@@ -158,7 +166,9 @@ class WordAttribution:
         for one in (*self.words, *self.spans, *self.marks):
             if one.text == text:
                 return one
-        raise KeyError(f"{text!r} is no word of the caption; its words are {', '.join(w.text for w in self.words)}")
+        raise KeyError(
+            f"{text!r} is no word of the caption; its words are {', '.join(w.text for w in self.words)}"
+        )
 
     @property
     def method(self) -> str:
@@ -192,7 +202,7 @@ class WordAttribution:
 
     def kind_score(self, kind: str) -> float:
         """The sum over the tokens of one kind."""
-        return sum(float(s) for s, own in zip(self.token_scores, self.kinds, strict=True) if own == kind)
+        return float(sum(s.item() for s, own in zip(self.token_scores, self.kinds, strict=True) if own == kind))
 
     @property
     def strongest(self) -> float:
@@ -255,7 +265,7 @@ class WordAttribution:
             **self._meta(),
             "token_scores": json_numbers(self.token_scores.numpy()),
             "by_role": {
-                role: dict(zip(found._fields, _plain(found), strict=True))
+                role: dict(zip(vars(found), _plain(list(vars(found).values())), strict=True))
                 for role, found in self.by_role.items()
             },
             "gap": _plain([self.gap])[0],
@@ -264,7 +274,9 @@ class WordAttribution:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], image: UInt8[np.ndarray, "H W 3"] | None = None) -> "WordAttribution":
+    def from_dict(
+        cls, data: Mapping[str, Any], image: UInt8[np.ndarray, "H W 3"] | None = None
+    ) -> "WordAttribution":
         """What `to_dict` wrote, with the picture if it is at hand.
 
         Raises:
@@ -272,13 +284,18 @@ class WordAttribution:
         """
         if data.get("kind") != "words":
             raise ValueError(
-                f"this is {data.get('kind', 'no clipsight result')!r}, not 'words'; give what WordAttribution.to_dict gives."
+                f"this is {data.get('kind', 'no clipsight result')!r}, not 'words'; give what "
+                "WordAttribution.to_dict gives."
             )
         try:
-            scores = torch.tensor([nan if s is None else s for s in data["token_scores"]], dtype=torch.float32)
+            scores = torch.tensor(
+                [nan if s is None else s for s in data["token_scores"]], dtype=torch.float32
+            )
             return cls(**_fields(data), token_scores=scores, image=image)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"a part of a word attribution is missing or of another kind: {error}.") from error
+            raise ValueError(
+                f"a part of a word attribution is missing or of another kind: {error}."
+            ) from error
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the result; the suffix chooses the format. Gives back the path.
@@ -309,9 +326,13 @@ class WordAttribution:
             try:
                 data = json.loads(Path(path).read_text(encoding="utf-8"))
             except ValueError as error:
-                raise ValueError(f"{str(path)!r} is not JSON ({error}); give a file that save wrote.") from error
+                raise ValueError(
+                    f"{str(path)!r} is not JSON ({error}); give a file that save wrote."
+                ) from error
             if not isinstance(data, dict) or data.get("format", 0) > FORMAT:
-                raise ValueError(f"{str(path)!r} is no clipsight result, or one of a newer clipsight: upgrade.")
+                raise ValueError(
+                    f"{str(path)!r} is no clipsight result, or one of a newer clipsight: upgrade."
+                )
             return cls.from_dict(data)
         meta, arrays = read_npz(path, ("token_scores", "image"), kind="words")
         image = arrays["image"] if arrays["image"].size else None
@@ -330,6 +351,7 @@ class WordAttribution:
             "places": [p and list(p) for p in self.places],
             "similarity": _plain([self.similarity])[0],
             "against_similarity": _plain(self.against_similarity),
+            "against_words": [[_record(one) for one in words] for words in self.against_words],
             "checks": dict(zip(self.checks, _plain(list(self.checks.values())), strict=True)),
             "provenance": self.provenance.to_dict(),
         }
@@ -363,16 +385,17 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     def number(value: float | None) -> float:
         return nan if value is None else value
 
-    scored = {
-        name: tuple(
-            WordScore(**{**one, "score": number(one["score"]), "tokens": tuple(one["tokens"])}) for one in data[name]
+    def scored(records: Sequence[Mapping[str, Any]]) -> tuple[WordScore, ...]:
+        return tuple(
+            WordScore(**{**one, "score": number(one["score"]), "tokens": tuple(one["tokens"])})
+            for one in records
         )
-        for name in _SCORED
-    }
+
     return {
         **{name: data[name] for name in _WORDS},
         **{name: tuple(data[name]) for name in _LISTS},
-        **scored,
+        **{name: scored(data[name]) for name in _SCORED},
+        "against_words": tuple(map(scored, data["against_words"])),
         "places": tuple(p and (p[0], p[1]) for p in data["places"]),
         "similarity": number(data["similarity"]),
         "against_similarity": tuple(map(number, data["against_similarity"])),

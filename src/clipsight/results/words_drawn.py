@@ -4,10 +4,11 @@ Colour alone says nothing here: roles have marks of their own, and every number 
 """
 
 from collections.abc import Iterator
+from math import floor, log10
 from typing import NamedTuple
 
-from .words import WordAttribution, WordScore
 from .wording import number, printable
+from .words import WordAttribution, WordScore
 
 RAISES, LOWERS = (213, 94, 0), (0, 114, 178)
 """Colours of positive and negative scores, of Okabe and Ito: told apart by people of any colour vision."""
@@ -21,27 +22,60 @@ QUIET_BELOW = 0.04
 
 
 class Segment(NamedTuple):
-    """A stretch of the caption: a part with its score, or what lies between (`part` None); `dropped` is not seen."""
+    """A stretch of the caption: a part with its score, or what lies between (`part` None).
+
+    `before` and `after` are the brackets around it; neighbours of one role share theirs. `dropped` is not seen.
+    """
 
     text: str
-    part: WordScore | None
-    dropped: bool
+    part: WordScore | None = None
+    before: str = ""
+    after: str = ""
+    dropped: bool = False
 
 
 def segments(attribution: WordAttribution) -> Iterator[Segment]:
     """The whole caption, first character to last."""
     caption, at = attribution.caption, 0
-    for part in sorted((*attribution.words, *attribution.marks), key=lambda one: one.start):
+    parts = in_order(attribution)
+    for index, part in enumerate(parts):
         if part.start > at:
-            yield Segment(caption[at : part.start], None, False)
-        yield Segment(part.text, part, False)
+            yield Segment(caption[at : part.start])
+        before, after = MARKS.get(part.role, ("", ""))
+        if index and _joined(caption, parts[index - 1], part):
+            before = ""
+        if index + 1 < len(parts) and _joined(caption, part, parts[index + 1]):
+            after = ""
+        yield Segment(part.text, part, before, after)
         at = part.end
     if at < len(caption):
         tail = len(caption.rstrip()) - len(attribution.dropped) if attribution.dropped else len(caption)
         if tail > at:
-            yield Segment(caption[at:tail], None, False)
+            yield Segment(caption[at:tail])
         if attribution.dropped:
-            yield Segment(caption[tail:], None, True)
+            yield Segment(caption[tail:], dropped=True)
+
+
+def spaced(text: str) -> str:
+    """`text` as `printable` shows it, with the blanks at its ends as one each."""
+    if not text.strip():
+        return " " if text else ""
+    return " " * text[0].isspace() + printable(text) + " " * text[-1].isspace()
+
+
+def in_order(attribution: WordAttribution) -> list[WordScore]:
+    """Words and marks as they stand in the caption."""
+    return sorted((*attribution.words, *attribution.marks), key=lambda one: one.start)
+
+
+def _joined(caption: str, first: WordScore, second: WordScore) -> bool:
+    return first.role == second.role and not caption[first.end : second.start].strip()
+
+
+def longest(attribution: WordAttribution) -> float:
+    """The largest absolute score that has a bar: of words, marks and phrases."""
+    sizes = [abs(one.score) for one in attribution.spans if one.score == one.score]
+    return max((attribution.strongest, *sizes))
 
 
 def fraction(score: float | int, strongest: float | int) -> float:
@@ -49,6 +83,15 @@ def fraction(score: float | int, strongest: float | int) -> float:
     if score != score or not strongest:
         return 0.0
     return max(-1.0, min(1.0, score / strongest))
+
+
+def figures(score: float | int, strongest: float | int) -> str:
+    """A score with as many decimals as show three digits of the strongest, so that a column lines up."""
+    if score != score:
+        return "NaN"
+    digits = 3 if not strongest else min(max(2 - floor(log10(strongest)), 0), 9)
+    text = f"{score:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
 def mixed(part: float, paper: tuple[int, int, int], most: float) -> tuple[int, int, int]:
@@ -70,7 +113,8 @@ def headline(attribution: WordAttribution) -> str:
 
 def summary(attribution: WordAttribution) -> str:
     """One line: similarity, and the foils'."""
-    said = f"similarity {number(attribution.similarity)}"
+    known = attribution.similarity == attribution.similarity
+    said = f"similarity {number(attribution.similarity)}" if known else "no picture"
     if attribution.against:
         said += f", against {', '.join(map(number, attribution.against_similarity[:3]))}"
     return f"{said} · method {attribution.method} · score: {attribution.unit}"
@@ -95,6 +139,20 @@ def role_line(attribution: WordAttribution) -> str:
     gap = attribution.gap
     more = f" · a mean object word has {gap:.2f} × a mean attribute or relation word" if gap == gap else ""
     return f"{' · '.join(found)}{more}" if found else ""
+
+
+def foil_lines(attribution: WordAttribution) -> list[str]:
+    """For each foil with words that the caption lacks, what these speak for the caption."""
+    lines = []
+    for foil, words in zip(attribution.against, attribution.against_words, strict=True):
+        if words:
+            said = ", ".join(
+                f"{printable(one.text)} {figures(one.score, attribution.strongest)}" for one in words
+            )
+            lines.append(
+                f"Words that only the foil “{printable(foil)}” has, as scores of the caption: {said}."
+            )
+    return lines
 
 
 def made_by(attribution: WordAttribution) -> str:

@@ -2,20 +2,24 @@
 
 from typing import TYPE_CHECKING
 
+from .wording import printable
 from .words import WordAttribution, WordScore
 from .words_drawn import (
     LEGEND,
-    MARKS,
     QUIET_BELOW,
+    figures,
+    foil_lines,
     fraction,
     headline,
+    in_order,
     kept_apart,
+    longest,
     mixed,
     role_line,
     segments,
+    spaced,
     summary,
 )
-from .wording import number, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,7 +31,9 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def plain(attribution: WordAttribution) -> str:
     """Without colours: a title, the caption with its roles marked, a row for each word, what is to be known."""
-    return "\n".join([headline(attribution), summary(attribution), caption(attribution).plain, *_below(attribution)])
+    return "\n".join(
+        [headline(attribution), summary(attribution), caption(attribution).plain, *_below(attribution)]
+    )
 
 
 def coloured(attribution: WordAttribution) -> "RenderableType":
@@ -45,15 +51,16 @@ def caption(attribution: WordAttribution) -> "Text":
     from rich.text import Text
 
     out, strongest = Text("  "), attribution.strongest
-    for text, part, dropped in segments(attribution):
-        shown = printable(text) if text.strip() else " "
-        if part is None:
-            out.append(f"[not seen: {shown}]" if dropped else shown, "dim strike" if dropped else "")
+    for one in segments(attribution):
+        shown = spaced(one.text)
+        if one.part is None:
+            out.append(
+                f"[not seen: {shown.strip()}]" if one.dropped else shown, "dim strike" if one.dropped else ""
+            )
             continue
-        before, after = MARKS.get(part.role, ("", ""))
-        out.append(before, "dim")
-        out.append(shown, _style(part, strongest))
-        out.append(after, "dim")
+        out.append(one.before, "dim")
+        out.append(shown, _style(one.part, strongest))
+        out.append(one.after, "dim")
     return out
 
 
@@ -68,41 +75,31 @@ def _style(part: WordScore, strongest: float) -> str:
 
 def _below(attribution: WordAttribution, *, styled: bool = False) -> list:
     """Rows of words, of spans, of what is kept apart, and notes; strings, or rich's texts if `styled`."""
+    from rich.cells import cell_len, set_cell_size
     from rich.text import Text
 
     rows: list[Text] = [Text(f"  {LEGEND}", "dim")] if attribution.roles_by else []
-    strongest = attribution.strongest
-    wide = min(max((len(printable(w.text)) for w in _listed(attribution)), default=4), WIDEST_WORD)
-    for one in _listed(attribution):
-        rows.append(_row(printable(one.text), one.role, one.score, strongest, wide))
-    for name, score in kept_apart(attribution):
-        rows.append(_row(f"({name})", "", score, 0.0, wide))
-    if roles := role_line(attribution):
-        rows.append(Text(f"  {roles}"))
+    strongest, reach = attribution.strongest, longest(attribution)
+    listed = [(printable(one.text), one.role, one.score, True) for one in in_order(attribution)]
+    listed += [(printable(one.text), "asked", one.score, True) for one in attribution.spans]
+    listed += [(f"({name})", "", score, False) for name, score in kept_apart(attribution)]
+    wide = min(max(cell_len(name) for name, *_ in listed), WIDEST_WORD) if listed else 0
+    for name, role, score, drawn in listed:
+        cut = name if cell_len(name) <= wide else set_cell_size(name, wide - 1) + "…"
+        row = Text(f"    {set_cell_size(cut, wide)}  {role:<9}  {_signed(score, strongest):>9}")
+        if drawn and (bar := _bar(fraction(score, reach))):
+            row.append(f"  {bar}", "#d55e00" if score >= 0 else "#56b4e9")
+        rows.append(row)
+    rows += [Text(f"  {line}") for line in (role_line(attribution), *foil_lines(attribution)) if line]
     if attribution.dropped:
         rows.append(Text(f"  not seen, beyond the model's context: {printable(attribution.dropped)}", "dim"))
     rows += [Text(f"  {printable(line)}", "dim") for line in attribution.trust]
     return rows if styled else [row.plain.rstrip() for row in rows]
 
 
-def _listed(attribution: WordAttribution) -> list[WordScore]:
-    parts = sorted((*attribution.words, *attribution.marks), key=lambda one: one.start)
-    return [*parts, *attribution.spans]
-
-
-def _row(name: str, role: str, score: float, strongest: float, wide: int) -> "Text":
-    """`  dog      object     +0.012 ████▌`; bars of negative scores are dotted."""
-    from rich.text import Text
-
-    cut = name if len(name) <= wide else name[: wide - 1] + "…"
-    row = Text(f"    {cut:<{wide}}  {role:<9}  {_signed(score):>10}  ")
-    found = fraction(score, strongest)
-    row.append(_bar(found), "#d55e00" if found >= 0 else "#56b4e9")
-    return row
-
-
-def _signed(score: float) -> str:
-    return f"+{number(score)}" if score > 0 else number(score)
+def _signed(score: float | int, strongest: float) -> str:
+    shown = figures(score, strongest)
+    return f"+{shown}" if score > 0 else shown
 
 
 def _bar(part: float) -> str:

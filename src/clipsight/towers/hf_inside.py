@@ -17,6 +17,7 @@ class HfInside:
     def __init__(self, tower: nn.Module) -> None:
         self._tower: Any = tower
         self._config: Any = self._tower.config
+        self.pad_id: int = self._config.pad_token_id
 
     def tokens(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
         """Token embeddings alone, as the tower itself looks them up."""
@@ -34,7 +35,7 @@ class HfInside:
         hidden: Bool[Tensor, "T S"] | None = None,
     ) -> Float[Tensor, "T E"]:
         """Pooled feature, not L2-normalised; hidden positions are attended by nobody but pooled as others are."""
-        words = ids != self._config.pad_token_id
+        words = ids != self.pad_id
         attended = words if hidden is None else words & ~hidden
         made = self._tower.transformer(inputs_embeds=tokens, attention_mask=attended.long())
         return self._tower.proj(self._tower.pooler(made, words.long()))
@@ -42,7 +43,7 @@ class HfInside:
     def ends(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"] | None:
         """The last position that is not padding."""
         places = torch.arange(ids.shape[1], device=ids.device)
-        return (places * (ids != self._config.pad_token_id)).amax(-1)
+        return (places * (ids != self.pad_id)).amax(-1)
 
     def begins(self, ids: Int[Tensor, "T S"]) -> Bool[Tensor, " T"]:
         """Whether the first token is the one that the tower's configuration calls the beginning."""

@@ -360,6 +360,11 @@ class TextParts(Protocol):
 class OnePieceText(Protocol):
     """A text tower that runs in one piece, from token embeddings to the feature."""
 
+    @property
+    def pad_id(self) -> int:
+        """Token that fills up short texts; positions that hold it are not seen."""
+        ...
+
     def tokens(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
         """Token embeddings alone, positions not added."""
         ...

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipsight.bench.composition.averages import kept_groups, tally, together
+from clipsight.bench.composition.averages import GroupTally, Tally, kept_groups, tally, together
 from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.protocol import Counting, Mean, Protocol
 from clipsight.bench.composition.rules import Outcome
@@ -87,3 +87,31 @@ def test_an_item_refuses_what_its_rule_does_not_take(facts, said):
     }  # fmt: skip
     with pytest.raises(ValueError, match=said):
         Item(**(plain | facts))
+
+
+def test_the_error_is_the_spread_of_the_score_over_samples(rng):
+    """Against many samples drawn with a known share; of a macro average over groups of unequal size."""
+
+    def drawn(share: float, n: int) -> Tally:
+        return Tally(scored=n, wins=int(rng.binomial(n, share)), ties=0, chance=None)
+
+    scores = [one.micro for one in (drawn(0.7, 400) for _ in range(3000))]
+    assert drawn(0.7, 400).error("micro") == pytest.approx(np.std(scores), rel=0.12)
+
+    def grouped() -> Tally:
+        groups = {
+            name: GroupTally(scored=n, wins=int(rng.binomial(n, share)))
+            for name, share, n in (("a", 0.6, 50), ("b", 0.9, 400))
+        }
+        return Tally(scored=450, wins=0, ties=0, chance=None, groups=groups)
+
+    macros = [one.macro for one in (grouped() for _ in range(3000))]
+    assert np.mean([grouped().error("macro") for _ in range(50)]) == pytest.approx(np.std(macros), rel=0.12)
+
+
+def test_a_share_of_none_or_all_is_not_certain():
+    assert Tally(scored=10, wins=10, ties=0, chance=None).error("micro") == pytest.approx(
+        100 * (11 / 12 * 1 / 12 / 10) ** 0.5
+    )
+    assert Tally(scored=0, wins=0, ties=0, chance=None).error("micro") is None
+    assert Tally(scored=10, wins=5, ties=0, chance=None).error("macro") is None

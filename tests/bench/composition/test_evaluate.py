@@ -90,8 +90,11 @@ def test_pairs_ties_missing_unreadable_and_malformed(sugarcrepe, ask, tmp_path):
         "1 malformed, the release has 245"
     )
     assert "without add_att" in means["mean of 7 subsets"].line()
-    assert any("add_att was not read: no such file (add_att.json)" in note for note in report.notes)
-    assert "sugarcrepe: swap_obj has 6 records here and 245 in the release." in report.notes
+    assert any("not read, no such file: add_att.json, add_obj.json" in note for note in report.notes)
+    assert (
+        "sugarcrepe: not as many records as in the release: swap_att 1 of 666, swap_obj 6 of 245."
+        in report.notes
+    )
     assert not report.failures
 
 

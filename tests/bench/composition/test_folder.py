@@ -19,7 +19,10 @@ RECORD = {"filename": "1.jpg", "caption": "a cat on a mat", "negative_caption": 
 FAMILIES = {
     "aro", "cola", "colorswap", "crepe", "eqben", "hard_positives", "mmvp_vlm", "negbench", "sugarcrepe",
     "sugarcrepe_pp", "svo_probes", "valse", "vl_checklist", "whatsup", "winoground", "world",
+    "coco_retrieval", "flickr30k_retrieval", "sugarcrepe_pp_text", "world_nouns", "world_retrieval", "zero_shot",
 }  # fmt: skip
+WITHOUT_TREE = {"world", "world_nouns", "world_retrieval", "sugarcrepe_pp_text", "zero_shot"}
+"""Drawn when needed, without pictures, or with a tree of its own: `test_guards`."""
 
 
 def test_all_families_are_registered():
@@ -43,7 +46,7 @@ def test_a_benchmark_is_consistent(id):
             assert files <= set(splits)
 
 
-@pytest.mark.parametrize("id", sorted(FAMILIES - {"world"}))
+@pytest.mark.parametrize("id", sorted(FAMILIES - WITHOUT_TREE))
 def test_absent_data_draw_the_folders_that_are_expected(id, tmp_path):
     with pytest.raises(DataAbsent) as caught:
         read_benchmark(get_benchmark(id), tmp_path)

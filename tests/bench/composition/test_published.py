@@ -6,7 +6,8 @@ import pytest
 
 from clipsight.bench.composition import evaluate, get_benchmark
 from clipsight.bench.composition.averages import Tally
-from clipsight.bench.composition.published import CLIP, PUBLISHED, PublishedScore, compare, published_models
+from clipsight.bench.composition.comparing import compare
+from clipsight.bench.composition.published import CLIP, PUBLISHED, PublishedScore, published_models
 from clipsight.bench.composition.readers.mmvp import PATTERNS
 from clipsight.bench.composition.readers.svo_probes import KINDS
 from clipsight.bench.composition.relations import MACCO, NOTEBOOK

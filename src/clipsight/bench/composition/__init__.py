@@ -11,19 +11,15 @@ from clipsight.bench.composition.benchmark import (
     get_benchmark,
     reader,
 )
+from clipsight.bench.composition.comparing import Comparison, compare, rows_beside
 from clipsight.bench.composition.encoder import About, Encoder, LensEncoder
 from clipsight.bench.composition.evaluate import encode, evaluate
 from clipsight.bench.composition.folder import DataAbsent, Reading, expected_tree, read_benchmark
-from clipsight.bench.composition.item import Item, PictureRef
+from clipsight.bench.composition.guards import benchmarks_at_hand, guard_ids, guards_at_hand
+from clipsight.bench.composition.item import Choices, Item, PictureRef
 from clipsight.bench.composition.pictures import COLLECTIONS, ImageRoot
 from clipsight.bench.composition.protocol import PROTOCOLS, Counting, Mean, Protocol
-from clipsight.bench.composition.published import (
-    PUBLISHED,
-    Comparison,
-    PublishedScore,
-    compare,
-    published_models,
-)
+from clipsight.bench.composition.published import PUBLISHED, PublishedScore, published_models
 from clipsight.bench.composition.reading import BadRow, Malformed, Row
 from clipsight.bench.composition.report import Counts, MeanRow, Report, SplitRow
 from clipsight.bench.composition.rules import RULES, Outcome, Rule, decide
@@ -39,6 +35,7 @@ __all__ = [
     "Annotation",
     "BadRow",
     "Benchmark",
+    "Choices",
     "Comparison",
     "Counting",
     "Counts",
@@ -63,13 +60,17 @@ __all__ = [
     "Source",
     "SplitRow",
     "benchmark_ids",
+    "benchmarks_at_hand",
     "compare",
     "decide",
     "encode",
     "evaluate",
     "expected_tree",
     "get_benchmark",
+    "guard_ids",
+    "guards_at_hand",
     "published_models",
     "read_benchmark",
     "reader",
+    "rows_beside",
 ]

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from math import sqrt
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -49,6 +50,18 @@ class Tally:
         """Mean over the groups of the percent won in each; None without a group."""
         return float(np.mean([group.score for group in self.groups.values()])) if self.groups else None
 
+    def error(self, average: Literal["micro", "macro"]) -> float | None:
+        """Standard error of the micro or macro average in points, questions taken as independent draws.
+
+        Of a share p of n it is √(p(1−p)/n), with p = (wins + 1)/(n + 2), so that none or all won are not certain.
+        Questions about one picture are not independent: of these it is a lower bound.
+        """
+        parts = [(self.wins, self.scored)] if average == "micro" else _counts(self.groups)
+        if not parts or not all(count for _, count in parts):
+            return None
+        shares = [((wins + 1) / (count + 2), count) for wins, count in parts]
+        return 100 * sqrt(sum(p * (1 - p) / count for p, count in shares)) / len(parts)
+
     @property
     def tie_rate(self) -> float | None:
         """Percent that a tie decided."""
@@ -75,6 +88,10 @@ class Tally:
                 else {}
             ),
         }
+
+
+def _counts(groups: Mapping[str, GroupTally]) -> list[tuple[int, int]]:
+    return [(one.wins, one.scored) for one in groups.values()]
 
 
 def tally(

@@ -129,6 +129,7 @@ class Benchmark:
         protocols: by name; "official" is always among them.
         notes: what someone who compares its scores should know.
         guard: whether it asks for what a model could do before, so that a gain bought elsewhere is seen.
+        tree: what is expected, drawn, where annotations and collections do not say it.
     """
 
     id: str
@@ -140,6 +141,7 @@ class Benchmark:
     rows: Rows = json_file
     notes: tuple[str, ...] = ()
     guard: bool = False
+    tree: str = ""
 
     @property
     def collections(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from clipsight.bench.composition.report import MeanRow, Report, SplitRow, mean_r
 from clipsight.bench.composition.rows import Asked, Encoded, notes, split_row, unscored
 from clipsight.bench.composition.store import FeatureStore
 from clipsight.lens import Lens
+from clipsight.towers.sources import BUNDLED
 
 
 def evaluate(
@@ -48,7 +49,7 @@ def evaluate(
         benchmarks: ids, see `benchmark_ids`.
         annotations: folder of the benchmarks' folders; `expected_tree` draws it.
         images: folder of the picture collections.
-        guards: ids of benchmarks to measure beside, see `guards_at_hand`; what keeps one from being measured is a note.
+        guards: ids to measure beside, see `guards_at_hand`; what keeps one from being measured is a note, no failure.
         protocol: "official", "macco" or "vl_compo"; a benchmark for which one is not defined is counted officially, and
             the notes say so.
         limit: at most so many items of each split, evenly spaced over it: for a first look. None takes all.
@@ -76,10 +77,11 @@ def evaluate(
         >>> [mean.name for mean in report.means]
         ['mean of 7 kinds']
     """
-    chosen = _check(benchmarks, protocol, batch)
+    chosen = _check(benchmarks, guards, protocol, batch, limit)
     encoder = model if isinstance(model, Encoder) else LensEncoder(model, view)
     options = options or ReadOptions()
-    asked, failures = _read(chosen, annotations, protocol, options)
+    asked, absent = _read(chosen, annotations, protocol, limit, options)
+    failures = list(absent.items())
     items = [one for each in asked for some in each.counted.values() for one in some]
     encoded = _encode(
         encoder, items, images, cache=cache, batch=batch, workers=workers, part=(0, 1), progress=progress
@@ -90,16 +92,35 @@ def evaluate(
         made = {split: split_row(each, split, encoded) for split in each.counted}
         rows += made.values()
         means += mean_rows(each.reading.benchmark.id, each.name, each.protocol.means, made)
-        failures += unscored(each, list(made.values()), images)
+        failures += [
+            (each.reading.benchmark.id, said) for said in unscored(each, list(made.values()), images)
+        ]
+    said = [note for each in asked for note in notes(each, protocol)]
+    # The tree of what is expected is for those who asked for it.
+    said += [f"Not measured: {why.partition(' Expected')[0]}" for id, why in failures if id in guards]
+    if encoder.about.model == BUNDLED and not all(row.benchmark.startswith("world") for row in rows):
+        said.append(
+            f"{BUNDLED} has seen emoji alone: its scores on photographs and their captions say nothing."
+        )
+    if limit is not None:
+        said.append(
+            f"At most {limit:,} items of each split were taken, evenly spaced: a first look, not to be compared."
+        )
     return Report(
         about=encoder.about,
-        settings={"protocol": protocol, "batch": batch, **_plain(options)},
+        settings={
+            "protocol": protocol,
+            "guards": list(guards),
+            "limit": limit,
+            "batch": batch,
+            **_plain(options),
+        },
         versions=versions(),
         rows=tuple(rows),
         means=tuple(means),
         malformed=tuple(bad for each in asked for bad in each.reading.malformed),
-        notes=tuple(dict.fromkeys(note for each in asked for note in notes(each, protocol))),
-        failures=tuple(failures),
+        notes=tuple(dict.fromkeys(said)),
+        failures=tuple(why for id, why in failures if id not in guards),
     )
 
 
@@ -110,8 +131,10 @@ def encode(
     images: Path | None,
     cache: Path,
     *,
+    guards: Sequence[str] = (),
     part: Part = (0, 1),
     protocol: str = "official",
+    limit: int | None = None,
     view: str = "model",
     batch: int = 32,
     workers: int = 0,
@@ -126,35 +149,48 @@ def encode(
     Raises:
         DataAbsent: a benchmark's files are not there.
     """
-    chosen = _check(benchmarks, protocol, batch)
+    chosen = _check(benchmarks, guards, protocol, batch, limit)
     encoder = model if isinstance(model, Encoder) else LensEncoder(model, view)
-    asked, failures = _read(chosen, annotations, protocol, options or ReadOptions())
-    if failures:
+    asked, absent = _read(chosen, annotations, protocol, limit, options or ReadOptions())
+    if failures := [why for id, why in absent.items() if id not in guards]:
         raise DataAbsent("\n\n".join(failures))
     items = [one for each in asked for some in each.counted.values() for one in some]
     _encode(encoder, items, images, cache=cache, batch=batch, workers=workers, part=part, progress=progress)
 
 
-def _check(benchmarks: Sequence[str], protocol: str, batch: int) -> list[Benchmark]:
+def _check(
+    benchmarks: Sequence[str], guards: Sequence[str], protocol: str, batch: int, limit: int | None
+) -> list[Benchmark]:
     if isinstance(benchmarks, str) or not benchmarks or len(set(benchmarks)) < len(benchmarks):
         raise ValueError(f"benchmarks is {benchmarks!r}; give a list of at least one id, each once.")
+    if isinstance(guards, str) or len({*benchmarks, *guards}) < len(benchmarks) + len(guards):
+        raise ValueError(
+            f"guards is {guards!r}; give a list of ids, each once and none that is among the benchmarks already."
+        )
     if protocol not in PROTOCOLS:
         raise ValueError(f"no protocol is called {protocol!r}; give one of {', '.join(PROTOCOLS)}.")
     if batch < 1:
         raise ValueError(f"batch is {batch}; give 1 or more.")
-    return [get_benchmark(id) for id in benchmarks]
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; give 1 or more, or None for all items.")
+    return [get_benchmark(id) for id in (*benchmarks, *guards)]
 
 
 def _read(
-    benchmarks: Sequence[Benchmark], annotations: Path | None, protocol: str, options: ReadOptions
-) -> tuple[list[Asked], list[str]]:
+    benchmarks: Sequence[Benchmark],
+    annotations: Path | None,
+    protocol: str,
+    limit: int | None,
+    options: ReadOptions,
+) -> tuple[list[Asked], dict[str, str]]:
+    """What was read, and of each benchmark without data why."""
     asked: list[Asked] = []
-    failures: list[str] = []
+    absent: dict[str, str] = {}
     for one in benchmarks:
         try:
             reading = read_benchmark(one, annotations, options)
         except DataAbsent as error:
-            failures.append(str(error))
+            absent[one.id] = str(error)
             continue
         name = protocol if protocol in one.protocols else "official"
         counting = one.protocols[name]
@@ -167,10 +203,20 @@ def _read(
                 name=name,
                 protocol=counting,
                 items=by_split,
-                counted={split: counting.of(split).chosen(items) for split, items in by_split.items()},
+                counted={
+                    split: _spaced(counting.of(split).chosen(items), limit)
+                    for split, items in by_split.items()
+                },
             )
         )
-    return asked, failures
+    return asked, absent
+
+
+def _spaced(items: list[Item], limit: int | None) -> list[Item]:
+    """So many items, evenly spaced: files are often sorted, and their beginnings are of one kind."""
+    if limit is None or len(items) <= limit:
+        return items
+    return [items[index * len(items) // limit] for index in range(limit)]
 
 
 def _encode(
@@ -204,4 +250,8 @@ def _plain(options: ReadOptions) -> dict[str, Any]:
         "world_seeds": list(options.world_seeds),
         "world_count": options.world_count,
         "world_size": options.world_size,
+        "zero_shot": [str(path) for path in options.zero_shot],
+        "zero_shot_templates": options.templates
+        if isinstance(options.templates, str | None)
+        else list(options.templates),
     }

@@ -100,27 +100,29 @@ def is_there(benchmark: Benchmark, annotations: Path | None, options: ReadOption
     """Whether there is anything to read of a benchmark, without reading it."""
     if "zero_shot" in benchmark.collections:
         return bool(options.zero_shot)
-    return any(
-        True for one in benchmark.annotations for _ in _sources(benchmark, one, annotations, options)
-    )
+    return any(True for one in benchmark.annotations for _ in _sources(benchmark, one, annotations, options))
 
 
 def absence(benchmark: Benchmark, annotations: Path | None, absent: list[Absent] | None = None) -> str:
     """Why nothing was read, and the folders that are expected."""
     where = f"{annotations} has none of its files" if annotations else "no annotations folder was given"
-    if any(one.reason != "no such file" for one in absent or ()):
-        where = f"none of its files in {annotations} could be read"
     reasons = dict.fromkeys(one.reason for one in absent or () if one.reason != "no such file")
+    if reasons:
+        where = (
+            f"none of its files in {annotations} could be read" if annotations else "nothing could be read"
+        )
     said = f" {' '.join(reasons)}" if reasons else ""
+    below = "" if benchmark.tree else ", below the folder that is given as annotations and as pictures"
     return (
         f"{benchmark.title} was asked for, and {where}.{said} They come from {benchmark.origin}; the usual cause is "
-        f"another place or name. Expected, below the folder that is given as annotations and as pictures:\n\n"
-        f"{expected_tree(benchmark)}"
+        f"another place or name. Expected{below}:\n\n{expected_tree(benchmark)}"
     )
 
 
 def expected_tree(benchmark: Benchmark) -> str:
     """The annotation files and the picture folders of a benchmark as a tree, with the records of each release file."""
+    if benchmark.tree:
+        return benchmark.tree
     paths: dict[PurePosixPath, str] = {}
     for one in benchmark.annotations:
         if one.files:

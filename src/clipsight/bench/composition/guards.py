@@ -15,14 +15,22 @@ def guard_ids() -> tuple[str, ...]:
     return tuple(id for id, one in sorted(BENCHMARKS.items()) if one.guard)
 
 
+def benchmarks_at_hand(annotations: Path | None, options: ReadOptions | None = None) -> tuple[str, ...]:
+    """Ids of the benchmarks, guards apart, of which there is anything to read."""
+    options = options or ReadOptions()
+    return tuple(
+        id for id, one in sorted(BENCHMARKS.items()) if not one.guard and is_there(one, annotations, options)
+    )
+
+
 def guards_at_hand(
     benchmarks: Sequence[str], annotations: Path | None, options: ReadOptions | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(guards to measure beside these benchmarks, guards without data).
 
-    Recognition, retrieval, and two that an over-sensitive text tower fails: hard positives and SugarCrepe++ by its texts.
-    The emoji world's own nouns and retrieval are taken where its benchmark is asked for, and where nothing with
-    photographs can stand in their place.
+    Recognition, retrieval, and two that an over-sensitive text tower fails: hard positives and SugarCrepe++ by its
+    texts. The emoji world's own nouns and retrieval are taken where its benchmark is asked for, and where there are no
+    photographs to ask about.
 
     Args:
         benchmarks: those asked for; none of them is a guard beside itself.

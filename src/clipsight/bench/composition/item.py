@@ -55,7 +55,7 @@ class Item:
         group: what macro averages are taken over inside the split (a relation, a kind of negation); "" for none.
         sets: (metric, key): items that share a key are one question of that further metric, answered when all are.
         tags: words that protocols choose items by, such as "validated".
-        choices: for a rule that classifies, the classes; `group` is the right one, and the item has no texts of its own.
+        choices: for a rule that classifies, the classes; `group` is the right one, and the item has no texts itself.
         source, line: annotation file as found below the folder, and the line on which the record begins.
 
     Raises:

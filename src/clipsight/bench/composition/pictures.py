@@ -99,7 +99,7 @@ COLLECTIONS: dict[str, Collection] = {
         folders=("voc2007", "VOC2007/JPEGImages", "VOCdevkit/VOC2007/JPEGImages", "voc2007/JPEGImages", ""),
     ),
     "negbench": Collection(title="NegBench's synthetic pictures", folders=("negbench", "")),
-    "zero_shot": Collection(title="pictures to classify, where they lie", folders=("",)),
+    "zero_shot": Collection(title="pictures to classify, where they lie", folders=()),
     "world": Collection(title="scenes of the emoji world, drawn when needed", folders=()),
 }  # fmt: skip
 

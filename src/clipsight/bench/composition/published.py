@@ -7,7 +7,6 @@ UNVERIFIED figures are left out.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clipsight.bench.composition.report import Report
 from clipsight.surgery.paper import Grade
 
 CLIP = "CLIP ViT-B/32 (OpenAI)"
@@ -35,42 +34,6 @@ class PublishedScore:
     source: str
     metric: str | None = None
     grade: Grade = "read"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A published score beside ours; the difference is ours minus theirs, in points."""
-
-    published: PublishedScore
-    ours: float
-
-    @property
-    def difference(self) -> float:
-        """In points, above 0 where ours is higher."""
-        return self.ours - self.published.value
-
-
-def compare(report: Report, model: str | None = None) -> list[Comparison]:
-    """The published scores that a report has a counterpart of, made by the same protocol.
-
-    Args:
-        model: only of this one, see `published_models`; None is all.
-
-    Raises:
-        ValueError: nothing is published for a model of that name.
-    """
-    if model is not None and model not in published_models():
-        raise ValueError(
-            f"nothing is published for {model!r}; the models are {', '.join(published_models())}."
-        )
-    protocols = {row.benchmark: row.protocol for row in report.rows}
-    found = []
-    for one in PUBLISHED:
-        if (model is None or one.model == model) and protocols.get(one.benchmark) == one.protocol:
-            ours = report.find(one.benchmark, one.name, one.metric)
-            if ours is not None:
-                found.append(Comparison(published=one, ours=ours))
-    return found
 
 
 def published_models() -> tuple[str, ...]:
@@ -187,6 +150,24 @@ _CLIP_IN_V1 = (
     *_row(CLIP, "svo_probes", {"subj_neg": 84.1, "verb_neg": 79.7, "obj_neg": 88.6}),
 )
 
+_GUARDS = {
+    "imagenet": (63.3, 60.9, 49.9, 51.1, 52.4, 58.5, 59.7, 53.1, 61.4),
+    "i2t R@1": (50.1, 59.3, 56.0, 29.9, 33.1, 46.1, 46.4, 48.2, 58.1),
+    "t2i R@1": (30.5, 45.2, 47.1, 37.3, 33.9, 36.4, 36.6, 42.7, 41.1),
+}
+"""ImageNet and COCO retrieval, of the models of `_OVERALL_ROWS` in their order."""
+_GUARD_ROWS = (
+    *(
+        score
+        for name, values in _GUARDS.items()
+        for model, value in zip(_OVERALL_ROWS, values, strict=True)
+        for score in _row(
+            model, "zero_shot" if name == "imagenet" else "coco_retrieval", {name: value}, protocol="official"
+        )
+    ),
+    *_row(CLIP, "flickr30k_retrieval", {"i2t R@1": 78.8, "t2i R@1": 58.8}, protocol="official"),
+)
+
 _OFFICIAL = (
     *(
         score
@@ -211,12 +192,17 @@ _OFFICIAL = (
             ("CE-CLIP", 55.7, 57.0),
             ("TripletCLIP", 61.7, 57.4),
         )
-        for score in _row(
-            model,
-            "sugarcrepe_pp",
-            {"ITT, mean of 5 subsets": itt, "TOT, mean of 5 subsets": tot},
-            protocol="official",
-            source=P1,
+        for score in (
+            *_row(
+                model,
+                "sugarcrepe_pp",
+                {"ITT, mean of 5 subsets": itt, "TOT, mean of 5 subsets": tot},
+                protocol="official",
+                source=P1,
+            ),
+            *_row(
+                model, "sugarcrepe_pp_text", {"TOT, mean of 5 subsets": tot}, protocol="official", source=P1
+            ),
         )
     ),
     *(
@@ -296,6 +282,7 @@ PUBLISHED: tuple[PublishedScore, ...] = (
         for score in _row("FSC-CLIP", benchmark, {_OVERALL[benchmark]: value}, source=FSC)
     ),
     *_OFFICIAL,
+    *_GUARD_ROWS,
     *(
         score
         for model, values in _MACCO_ROWS.items()

@@ -1,13 +1,12 @@
 """Records of annotation files with the line they begin on; one that cannot be read is named and passed over."""
 
 import csv
-import io
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 Name = str | int
 """A key of a record that is an object, or a place in one that is a list."""
@@ -102,7 +101,8 @@ def json_rows(path: Path, name: str) -> Iterator[Row | Malformed]:
     An element with a mistake is passed over up to the next comma at its level; where none follows, such as in a file
     that was cut off, reading ends.
     """
-    text = _decoded(path)
+    with _opened(path) as file:
+        text = file.read()
     at = _after_space(text, 0)
     lines = _Lines(text)
     if at >= len(text) or text[at] not in "[{":
@@ -144,39 +144,43 @@ def json_rows(path: Path, name: str) -> Iterator[Row | Malformed]:
 
 
 def jsonl_rows(path: Path, name: str) -> Iterator[Row | Malformed]:
-    """One JSON value a line; blank lines do not count."""
-    for index, line in enumerate(_decoded(path).split("\n")):
-        if not line.strip():
-            continue
-        try:
-            yield Row(value=json.loads(line), line=index + 1, key=str(index))
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield Malformed(file=name, line=index + 1, reason=f"not JSON ({error})")
+    """One JSON value a line, read line by line; blank lines do not count."""
+    with _opened(path) as file:
+        for index, line in enumerate(file):
+            if not line.strip():
+                continue
+            try:
+                yield Row(value=json.loads(line), line=index + 1, key=str(index))
+            except (json.JSONDecodeError, RecursionError) as error:
+                yield Malformed(file=name, line=index + 1, reason=f"not JSON ({error})")
 
 
 def csv_rows(path: Path, name: str, delimiter: str = ",") -> Iterator[Row | Malformed]:
-    """A table with a line of names; every value is text."""
-    table = csv.reader(io.StringIO(_decoded(path), newline=""), delimiter=delimiter)
-    header = next(table, None)
-    if header is None:
-        yield Malformed(file=name, line=1, reason="the file is empty; a table begins with a line of names")
-        return
-    index, line = 0, table.line_num + 1
-    while True:
-        try:
-            cells = next(table, None)
-        except csv.Error as error:
-            yield Malformed(file=name, line=line, reason=f"not a table's line ({error})")
-            cells = []
-        if cells is None:
+    """A table with a line of names, read line by line; every value is text."""
+    with _opened(path) as file:
+        table = csv.reader(file, delimiter=delimiter)
+        header = next(table, None)
+        if header is None:
+            yield Malformed(
+                file=name, line=1, reason="the file is empty; a table begins with a line of names"
+            )
             return
-        if len(cells) == len(header):
-            yield Row(value=dict(zip(header, cells, strict=True)), line=line, key=str(index))
-        elif cells:
-            reason = f"{len(cells)} cells under {len(header)} names"
-            yield Malformed(file=name, line=line, reason=reason)
-        index += bool(cells)
-        line = table.line_num + 1
+        index, line = 0, table.line_num + 1
+        while True:
+            try:
+                cells = next(table, None)
+            except csv.Error as error:
+                yield Malformed(file=name, line=line, reason=f"not a table's line ({error})")
+                cells = []
+            if cells is None:
+                return
+            if len(cells) == len(header):
+                yield Row(value=dict(zip(header, cells, strict=True)), line=line, key=str(index))
+            elif cells:
+                reason = f"{len(cells)} cells under {len(header)} names"
+                yield Malformed(file=name, line=line, reason=reason)
+            index += bool(cells)
+            line = table.line_num + 1
 
 
 def _text(value: Any, name: str) -> str:
@@ -198,9 +202,9 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number") + shown
 
 
-def _decoded(path: Path) -> str:
+def _opened(path: Path) -> TextIO:
     """UTF-8, with or without a mark; bytes that are none survive as halves of pairs, which `_text` refuses by row."""
-    return path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _after_space(text: str, at: int) -> int:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import sqrt
 from typing import Any
 
 from clipsight.bench.composition.averages import Tally
+from clipsight.bench.composition.benchmark import get_benchmark
 from clipsight.bench.composition.encoder import About
 from clipsight.bench.composition.folder import FileRead
 from clipsight.bench.composition.protocol import Average, Mean
@@ -63,6 +65,11 @@ class SplitRow:
         found = self.metrics.get(metric or self.metric)
         return None if found is None else getattr(found, self.average)
 
+    def error(self, metric: str | None = None) -> float | None:
+        """Standard error of `score` in points; `Tally.error` says what it takes for granted."""
+        found = self.metrics.get(metric or self.metric)
+        return None if found is None else found.error(self.average)
+
     def line(self) -> str:
         """One line for people: the score, of how many, and what is missing."""
         counts = self.counts
@@ -92,6 +99,7 @@ class SplitRow:
             "metric": self.metric,
             "average": self.average,
             "score": self.score(),
+            "error": self.error(),
             "metrics": {name: one.to_dict() for name, one in self.metrics.items()},
             "counts": asdict(self.counts),
             "missing_names": list(self.missing_names),
@@ -102,7 +110,7 @@ class SplitRow:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanRow:
-    """A figure over splits; `absent` names the splits that should be in it and have no score."""
+    """A figure over splits, with its standard error; `absent` names those that should be in it and have no score."""
 
     benchmark: str
     protocol: str
@@ -110,6 +118,7 @@ class MeanRow:
     score: float | None
     splits: tuple[str, ...]
     absent: tuple[str, ...]
+    error: float | None = None
 
     @property
     def complete(self) -> bool:
@@ -131,6 +140,7 @@ class MeanRow:
             "protocol": self.protocol,
             "name": self.name,
             "score": self.score,
+            "error": self.error,
             "complete": self.complete,
             "splits": list(self.splits),
             "absent": list(self.absent),
@@ -156,6 +166,12 @@ class Report:
     notes: tuple[str, ...] = ()
     failures: tuple[str, ...] = field(default=())
 
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """Benchmarks with rows here that are guards."""
+        ids = dict.fromkeys(row.benchmark for row in self.rows)
+        return tuple(id for id in ids if get_benchmark(id).guard)
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """The rows as plain data, each with the model, the settings and the versions."""
         common = {
@@ -163,7 +179,10 @@ class Report:
             "settings": dict(self.settings),
             "versions": dict(self.versions),
         }
-        return [{**row.to_dict(), **common} for row in (*self.rows, *self.means)]
+        return [
+            {**row.to_dict(), "guard": row.benchmark in self.guards, **common}
+            for row in (*self.rows, *self.means)
+        ]
 
     def find(self, benchmark: str, name: str, metric: str | None = None) -> float | None:
         """The score of a split or a mean by name; None when there is none."""
@@ -184,12 +203,14 @@ def mean_rows(
     for mean in means:
         splits = tuple(dict.fromkeys(mean.splits()))
         scored = {name for name in splits if name in rows and rows[name].score(mean.metric) is not None}
+        score, error = _value(mean, rows)
         made.append(
             MeanRow(
                 benchmark=benchmark,
                 protocol=protocol,
                 name=mean.name,
-                score=_value(mean, rows),
+                score=score,
+                error=error,
                 splits=splits,
                 absent=tuple(name for name in splits if name not in scored),
             )
@@ -197,18 +218,27 @@ def mean_rows(
     return made
 
 
-def _value(mean: Mean, rows: Mapping[str, SplitRow]) -> float | None:
+def _value(mean: Mean, rows: Mapping[str, SplitRow]) -> tuple[float | None, float | None]:
+    """(score, standard error) of a mean."""
     if mean.weights == "items":
-        tallies = [
+        found = [
             rows[name].metrics.get(mean.metric or rows[name].metric) for name in mean.splits() if name in rows
         ]
-        there = [one for one in tallies if one is not None and one.scored]
-        return 100 * sum(one.wins for one in there) / sum(one.scored for one in there) if there else None
+        there = [one for one in found if one is not None and one.scored]
+        whole = Tally(
+            scored=sum(one.scored for one in there), wins=sum(one.wins for one in there), ties=0, chance=None
+        )
+        return whole.micro, whole.error("micro")
     values = [
         _value(part, rows)
         if isinstance(part, Mean)
-        else (rows[part].score(mean.metric) if part in rows else None)
+        else (
+            (rows[part].score(mean.metric), rows[part].error(mean.metric)) if part in rows else (None, None)
+        )
         for part in mean.of
     ]
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there) if there else None
+    scored = [(score, error) for score, error in values if score is not None and error is not None]
+    if not scored:
+        return None, None
+    scores, errors = zip(*scored, strict=True)
+    return sum(scores) / len(scored), sqrt(sum(error**2 for error in errors)) / len(scored)

@@ -110,27 +110,36 @@ def notes(asked: Asked, protocol: str) -> list[str]:
     """What a reader of the scores should know: traps of the benchmark, of the protocol, and what was not read."""
     benchmark = asked.reading.benchmark
     said = [f"{benchmark.id}: {note}" for note in (*benchmark.notes, asked.protocol.note) if note]
-    if asked.name != protocol:
+    if asked.name != protocol and not benchmark.guard:
         said.append(
             f"{benchmark.id}: the protocol {protocol} is not defined for it; it was counted officially."
         )
-    said += [
-        f"{benchmark.id}: {one.annotation.split} was not read: {one.reason}"
-        + (f" ({one.annotation.files[0]})." if one.reason == "no such file" else "")
-        for one in asked.reading.absent
+    for reason in dict.fromkeys(one.reason for one in asked.reading.absent):
+        absent = [one.annotation for one in asked.reading.absent if one.reason == reason]
+        named = [one.files[0] if reason == "no such file" else one.split for one in absent]
+        said.append(f"{benchmark.id}: not read, {reason.rstrip('.')}: {_few(named)}.")
+    here = {
+        one.split: sum(file.rows for file in asked.reading.files if file.split == one.split)
+        for one in benchmark.annotations
+    }
+    other = [
+        f"{one.split} {here[one.split]:,} of {one.rows:,}"
+        for one in benchmark.annotations
+        if one.rows and here[one.split] not in (0, one.rows)
     ]
-    for one in benchmark.annotations:
-        rows = sum(file.rows for file in asked.reading.files if file.split == one.split)
-        if one.rows and rows and rows != one.rows:
-            said.append(
-                f"{benchmark.id}: {one.split} has {rows:,} records here and {one.rows:,} in the release."
-            )
+    if other:
+        said.append(f"{benchmark.id}: not as many records as in the release: {_few(other)}.")
     if asked.reading.malformed:
         count = len(asked.reading.malformed)
         said.append(
             f"{benchmark.id}: {count:,} malformed records were passed over, the first {asked.reading.malformed[0]}."
         )
     return said
+
+
+def _few(names: Sequence[str], most: int = 7) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown}, … ({len(names)} in all)" if len(names) > most else shown
 
 
 def unscored(asked: Asked, rows: Sequence[SplitRow], images: Path | None) -> list[str]:

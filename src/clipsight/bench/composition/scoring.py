@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from clipsight.bench.composition.averages import Tally, tally, together
 from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.rules import (
-    RANKS,
     RULES,
     TOPS,
     Outcome,

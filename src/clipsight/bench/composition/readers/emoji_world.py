@@ -1,14 +1,15 @@
 """The emoji world's own suite: SugarCrepe's seven kinds of foil on held-out scenes, where what is true is known.
 
-And its own guards, which need no files: nouns of scenes with one thing, and retrieval among the scenes by their captions.
+And its own guards, which need no files: nouns of scenes with one thing, and retrieval among scenes by their captions.
 """
+
 from collections.abc import Iterator
 
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
 from clipsight.bench.composition.item import Choices, Item
 from clipsight.bench.composition.protocol import Mean, Protocol
-from clipsight.bench.composition.reading import Row
 from clipsight.bench.composition.readers.retrieval import recalls
+from clipsight.bench.composition.reading import Row
 from clipsight.bench.composition.scenes import COLLECTION, KINDS, named_scene, scene_ref
 from clipsight.world import nouns
 
@@ -87,7 +88,9 @@ def world_nouns(row: Row, source: Source) -> Iterator[Item]:
         annotations=(Annotation(split=_SCENES, files=(), rows=None, collection=COLLECTION),),
         rows=scenes,
         protocols={"official": Protocol(means=recalls(_SCENES))},
-        notes=("Captions of one scene can be true of another: 100 % cannot be reached. Compare models with it.",),
+        notes=(
+            "Captions of one scene can be true of another: 100 % cannot be reached. Compare models with it.",
+        ),
         guard=True,
     )
 )

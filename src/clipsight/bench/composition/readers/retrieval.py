@@ -28,8 +28,8 @@ def recalls(split: str) -> tuple[Mean, ...]:
 def captioned(source: Source) -> Iterator[Row | Malformed]:
     """A record for each picture, {"image", "caption"}, whichever of the three forms the file has.
 
-    Salesforce's is a list of them. Karpathy's object holds "images", each with its "split" and "sentences"; those of the
-    test split count. COCO's holds "images" and "annotations" apart.
+    Salesforce's is a list of them. Karpathy's object holds "images", each with its "split" and "sentences"; those of
+    the test split count. COCO's holds "images" and "annotations" apart.
     """
     tables: dict[str, Row] = {}
     for row in json_file(source):
@@ -102,12 +102,12 @@ def _item(row: Row, source: Source) -> Iterator[Item]:
 
 
 _NOTE = (
-    "All captions of a file count; scripts that keep five a picture have 25,000 of COCO's 25,010. With fewer pictures than "
-    "the release recall is higher: such a score compares with others on the same pictures alone."
+    "All captions of a file count; scripts that keep five a picture have 25,000 of COCO's 25,010. With fewer pictures "
+    "than the release recall is higher: such a score compares with others on the same pictures alone."
 )
 _ORIGIN = (
-    "{title}'s Karpathy split: {file} of cs.stanford.edu/people/karpathy/deepimagesent, or {salesforce} of the Salesforce "
-    "research bucket"
+    "{title}'s Karpathy split: {file} of cs.stanford.edu/people/karpathy/deepimagesent, or {salesforce} of the "
+    "Salesforce research bucket"
 )
 
 reader(

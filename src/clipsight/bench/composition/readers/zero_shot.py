@@ -1,9 +1,9 @@
 """Zero-shot classification: each class is its name in templates, a picture is of the nearest.
 
-Two forms are read: a folder with a folder of pictures for each class, as ImageNet's validation pictures lie, and a table
-with `filepath` and `label`. A class folder's name is the class's, "_" read as a blank; where a file `classes.json` lies
-beside the class folders it says other names, {"folder": "name"}. The thousand folders of ImageNet, n01440764 and so on,
-get the names that open_clip has for them.
+Two forms are read: a folder with a folder of pictures for each class, as ImageNet's validation pictures lie; and a
+table with `filepath` and `label`. A class folder's name is its class's, "_" read as a blank, unless a file
+`classes.json` beside them says other names. The thousand folders of ImageNet, n01440764 and so on, get the names that
+open_clip has for them.
 """
 
 import json
@@ -24,7 +24,8 @@ _OTHERS = "others"
 _SYNSET = re.compile(r"n\d{8}")
 _PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 _PARTS = frozenset(("train", "val", "valid", "validation", "test", "dev"))
-_TREE = """FOLDER/
+_TREE = """\
+FOLDER/
 ├── classes.json   {"folder": "name"}, only where folders are not called as their class
 ├── CLASS_ONE/
 │   └── any.jpg
@@ -34,18 +35,21 @@ or a table with a line of names: filepath,label"""
 
 def classified(source: Source) -> Iterator[Row | Malformed]:
     """A record for each picture of each place: where it lies, its class, the split it counts for, the classes."""
+    if not source.options.zero_shot:
+        raise Unsupported(
+            "Nothing to classify was given: --zero-shot FOLDER, or ReadOptions(zero_shot=(path,))."
+        )
     wanted = source.annotation.split == IMAGENET
     places = [path for path in source.options.zero_shot if _is_imagenet(path) == wanted]
     if not places:
-        what = "1,000 class folders called as ImageNet's synsets" if wanted else "another data set"
         raise Unsupported(
-            f"no folder or table with {what} was given (ReadOptions(zero_shot=...), --zero-shot)."
+            "nothing with the classes of ImageNet was given" if wanted else "nothing else was given"
         )
     names = [IMAGENET if wanted else _called(path) for path in places]
     if len(set(names)) < len(names):
         raise ValueError(
-            f"two of the data sets to classify are called alike: {', '.join(map(str, places))}; the last part of a path "
-            "(of .../val the two last) is the name of its split. Rename one, or measure them apart."
+            f"two of the data sets to classify are called alike: {', '.join(map(str, places))}; the last part of a "
+            "path (of .../val the two last) is the name of its split. Rename one, or measure them apart."
         )
     yield from chain.from_iterable(
         (_table if path.is_file() else _folder)(path, name, source.options)
@@ -66,8 +70,8 @@ def _folder(path: Path, split: str, options: ReadOptions) -> Iterator[Row]:
     folders = sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else []
     if len(folders) < 2:
         raise Unsupported(
-            f"{path} has {len(folders)} class folders; the usual cause is a folder too high or too low. Expected:\n\n"
-            f"{_TREE}"
+            f"{path} has {len(folders)} class folders and there should be two or more; the usual cause is a folder too "
+            "high or too low."
         )
     names = _names(path, folders)
     classes = _told_apart(names)
@@ -98,8 +102,8 @@ def _names(path: Path, folders: list[Path]) -> dict[str, str]:
             names = {one.name: str(told[one.name]) for one in folders}
         except (ValueError, LookupError, TypeError) as error:
             raise Unsupported(
-                f"{said} does not say the name of every class folder ({type(error).__name__}: {error}); it should hold one "
-                'object, {"folder": "name", …}.'
+                f"{said} does not say the name of every class folder ({type(error).__name__}: {error}); it should hold "
+                'one object, {"folder": "name", …}.'
             ) from error
     elif all(_SYNSET.fullmatch(one.name) for one in folders):
         return _imagenet(path, folders)
@@ -108,8 +112,8 @@ def _names(path: Path, folders: list[Path]) -> dict[str, str]:
     if len(set(names.values())) < len(names):
         alike = sorted(name for name in set(names.values()) if list(names.values()).count(name) > 1)
         raise Unsupported(
-            f"{path}: several folders are called {alike[0]!r}; their pictures could not be told apart. Say other names in "
-            "classes.json."
+            f"{path}: several folders are called {alike[0]!r}, and their pictures cannot be told apart. Say other "
+            "names in classes.json."
         )
     return names
 
@@ -119,9 +123,9 @@ def _imagenet(path: Path, folders: list[Path]) -> dict[str, str]:
 
     if len(folders) != len(IMAGENET_CLASSNAMES):
         raise Unsupported(
-            f"{path} has {len(folders)} of ImageNet's {len(IMAGENET_CLASSNAMES)} class folders, and a synset's number alone "
-            "does not say its name; give all folders, empty ones where there are no pictures, or a classes.json with "
-            '{"n01440764": "tench", …}.'
+            f"{path} has {len(folders)} of ImageNet's {len(IMAGENET_CLASSNAMES)} class folders, and a synset's number "
+            "alone does not say its name; give all folders, empty ones where there are no pictures, or a classes.json "
+            'with {"n01440764": "tench", …}.'
         )
     # ImageNet numbers its classes by synset in ascending order.
     return dict(zip((one.name for one in folders), IMAGENET_CLASSNAMES, strict=True))
@@ -130,9 +134,7 @@ def _imagenet(path: Path, folders: list[Path]) -> dict[str, str]:
 def _told_apart(names: dict[str, str]) -> dict[str, str]:
     """Class by folder: its name, with the folder's where another class has the name too."""
     first = {name: folder for folder, name in reversed(names.items())}
-    return {
-        folder: name if first[name] == folder else f"{name} ({folder})" for folder, name in names.items()
-    }
+    return {folder: name if first[name] == folder else f"{name} ({folder})" for folder, name in names.items()}
 
 
 def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malformed]:
@@ -145,7 +147,9 @@ def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malfo
             f"{path} has {len(labels)} classes in its column 'label'; a table to classify by begins with the line "
             "filepath,label and names two classes or more."
         )
-    choices = Choices(classes=tuple(labels), names=tuple(labels), templates=resolve_templates(options.templates))
+    choices = Choices(
+        classes=tuple(labels), names=tuple(labels), templates=resolve_templates(options.templates)
+    )
     for row in rows:
         if isinstance(row, Malformed):
             yield row
@@ -167,7 +171,7 @@ def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malfo
     Benchmark(
         id="zero_shot",
         title="zero-shot classification",
-        origin="a folder of class folders or a table of your own, such as ImageNet's validation pictures sorted by synset",
+        origin="a folder of class folders or a table of yours, such as ImageNet's validation pictures by synset",
         folders=("",),
         annotations=(
             Annotation(split=IMAGENET, files=(), rows=50_000, collection="zero_shot"),
@@ -177,10 +181,11 @@ def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malfo
         protocols={"official": Protocol()},
         notes=(
             "Names and templates move zero-shot accuracy by points; texts_sha256 is of both.",
-            "Two pairs of ImageNet's names are alike (missile, sunglasses): their 200 pictures tie, where an arg max gives "
-            "half of them away.",
+            "Two pairs of ImageNet's names are alike (missile, sunglasses): their 200 pictures can only tie here, and "
+            "an arg max takes the first of each pair.",
         ),
         guard=True,
+        tree=_TREE,
     )
 )
 def zero_shot(row: Row, source: Source) -> Iterator[Item]:

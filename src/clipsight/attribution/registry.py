@@ -1,0 +1,138 @@
+"""Attributions by id: the function, what it needs of a tower, where it comes from."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clipsight.attribution.question import Answer, opened
+from clipsight.surgery import Source
+from clipsight.towers.view import OnePieceText, TextParts, TextView
+
+Inside = Literal["ids", "embeddings", "blocks"]
+"""How far a method looks into a tower: not at all, from token embeddings on, or into its blocks."""
+
+Method = Callable[..., Answer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """A method and the facts about it.
+
+    Attributes:
+        id: what it is asked for by.
+        function: `function(question, **options)`.
+        summary: one sentence; begins with "Reconstructed" where no code of the authors is public.
+        image: True when it needs a picture, False when it can do without or never looks at one.
+        gradients: True when it differentiates.
+        inside: how far it looks into the tower.
+        signed: True when scores below zero mean "speaks against".
+        linear: True when the scores of a difference are the difference of the scores, so that a contrast is exact.
+        spans: True when groups of tokens are asked together.
+        sources: papers and programs, the first one first.
+    """
+
+    id: str
+    function: Method
+    summary: str
+    image: bool
+    gradients: bool
+    inside: Inside
+    signed: bool
+    linear: bool
+    spans: bool
+    sources: tuple[Source, ...]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Options and their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, the given ones in place of their defaults.
+
+        Raises:
+            TypeError: one that the method does not have.
+        """
+        options = dict(self.options)
+        for name in given:
+            if name not in options:
+                near = difflib.get_close_matches(name, options, n=1)
+                hint = f"; did you mean {near[0]!r}" if near else ""
+                raise TypeError(
+                    f"the attribution {self.id!r} has no option {name!r}{hint}? It has "
+                    f"{', '.join(options) or 'none'}."
+                )
+        return options | dict(given)
+
+
+_ATTRIBUTIONS: dict[str, Attribution] = {}
+
+
+def attribution(id: str, **facts: Any) -> Callable[[Method], Method]:
+    """Make the function below it known by its id, with the facts of `Attribution`.
+
+    Raises:
+        ValueError: another function has the id.
+    """
+
+    def register(function: Method) -> Method:
+        if id in _ATTRIBUTIONS:
+            raise ValueError(f"an attribution with the id {id!r} is registered already; give yours its own.")
+        _ATTRIBUTIONS[id] = Attribution(id=id, function=function, **facts)
+        return function
+
+    return register
+
+
+def get_attribution(id: str) -> Attribution:
+    """The method of this id.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if (known := _ATTRIBUTIONS.get(id)) is not None:
+        return known
+    near = difflib.get_close_matches(str(id), _ATTRIBUTIONS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"no attribution is called {id!r}; {hint}There are {', '.join(attribution_ids())}.")
+
+
+def attribution_ids() -> tuple[str, ...]:
+    """Ids of all methods: the four of CLIP-CAE first, then the others by name."""
+    first = ("attention", "gradcam", "perturbation", "gradient")
+    return (*first, *sorted(set(_ATTRIBUTIONS) - set(first)))
+
+
+def why_not(id: str, view: TextView, options: Mapping[str, Any] | None = None) -> str:
+    """Why a tower cannot be asked by this method, and what is nearest; "" when it can.
+
+    Args:
+        options: the method's own; "op" decides how far removing words looks into the tower.
+
+    Raises:
+        ValueError: no method has the id.
+    """
+    method, parts = get_attribution(id), opened(view)
+    if isinstance(parts, TextParts):
+        return ""
+    asked = (options or {}).get("op", method.options.get("op"))
+    if method.inside == "ids":
+        if isinstance(parts, OnePieceText) or asked in ("drop", "mask_token"):
+            return ""
+        return (
+            f"{id} with op={asked!r} changes token embeddings, which this text tower does not show; use "
+            'op="mask_token" or op="drop".'
+        )
+    if method.inside == "embeddings" and isinstance(parts, OnePieceText):
+        return ""
+    nearest = "gradient, integrated_gradients, perturbation or shapley" if parts is not None else _BY_IDS
+    return (
+        f"{id} needs {'the blocks' if method.inside == 'blocks' else 'the token embeddings'} of the text tower, and "
+        f"this one runs in one piece ({type(view).__name__} of another library's text model); nearest: {nearest}."
+    )
+
+
+_BY_IDS = 'perturbation or shapley with op="mask_token" or op="drop"'
