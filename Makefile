@@ -6,7 +6,6 @@ DEMO_OUT ?= demo-out
 PYTEST_ARGS ?=
 WORKERS ?= 2
 OLDEST := .venv-dev/oldest
-OLDEST_HF := .venv-dev/oldest-transformers
 USER_ENV := .venv
 DEV_ENV := .venv-dev
 DEV := $(DEV_ENV)/bin
@@ -22,10 +21,7 @@ test: $(DEV_ENV)/.installed
 
 # The towers again, beside the oldest open_clip and the oldest transformers that are promised.
 test-oldest: $(OLDEST)/.installed
-	PYTHONPATH=$(OLDEST) $(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" tests/towers \
-	  --ignore tests/towers/test_hf.py --ignore tests/towers/test_hf_loading.py
-	PYTHONPATH=$(OLDEST_HF) $(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" \
-	  tests/towers/test_hf.py tests/towers/test_hf_loading.py
+	PYTHONPATH=$(OLDEST) $(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" tests/towers
 
 lint: $(DEV_ENV)/.installed
 	$(DEV)/ruff check .
@@ -71,9 +67,10 @@ $(DEV_ENV)/.installed: pyproject.toml | $(DEV_ENV)/bin/python
 	@touch $@
 
 $(OLDEST)/.installed: $(DEV_ENV)/.installed
-	$(DEV)/python -m pip install --quiet --no-deps --upgrade --target $(OLDEST) "open_clip_torch==2.30.0"
-	$(DEV)/python -m pip install --quiet --no-deps --upgrade --target $(OLDEST_HF) "transformers==4.56.0" "huggingface_hub<1" "tokenizers<0.23"
-	$(DEV)/python -m pip install --quiet --upgrade --target $(OLDEST_HF) requests
+	rm -rf $(OLDEST)
+	$(DEV)/python -m pip install --quiet --no-deps --target $(OLDEST) \
+	  "open_clip_torch==2.30.0" "transformers==4.56.0" "huggingface_hub<1" "tokenizers<0.23"
+	$(DEV)/python -m pip install --quiet --upgrade --target $(OLDEST) requests
 	@touch $@
 
 $(DEV_ENV)/.docs-installed: $(DEV_ENV)/.installed

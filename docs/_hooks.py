@@ -3,9 +3,12 @@
 | in the page | becomes |
 |---|---|
 | `<!-- figures: PATH KEY -->` | tables of a JSON file; KEY, a name inside it, may be left out |
-| `<!-- help: VERB -->` | the help page of a command |
+| `<!-- help: VERB -->` | the help page of a command, or of one of a command, as in `help: bench world` |
 | `<!-- bench: PATH -->` | the table of what `clipsight bench world --json` printed into PATH |
 | `<!-- tasks: PATH TASK -->` | one table of what `clipsight bench tasks --json` printed into PATH |
+| `<!-- composition: PATH ID … -->` | these benchmarks of what `clipsight bench composition --json` printed into PATH |
+| `<!-- benchmarks: table -->` | every compositional benchmark and guard in a line |
+| `<!-- words: PATH WHAT LABEL -->` | of `scripts/measure_words_gap.py`, a model's `gaps`, `layers` or `foils` |
 | `<!-- published: TOWER PATH -->` | mIoU published with that tower, our figures of PATH in the last columns |
 | `<!-- models: counts -->`, `<!-- models: table -->` | how many architectures are read, or each in a line |
 | `<!-- micro: PATH -->` | what `scripts/train_micro.py measure` wrote into PATH |
@@ -30,12 +33,19 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(r"<!-- figures: (\S+)(?: (\S+))? -->", lambda m: figures(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- bench: (\S+) -->", lambda m: bench(m[1]), markdown)
     markdown = re.sub(r"<!-- tasks: (\S+) (\w+) -->", lambda m: tasks(m[1], m[2]), markdown)
+    markdown = re.sub(
+        r"<!-- composition: (\S+) ([\w ]+?) -->", lambda m: composition(m[1], m[2].split()), markdown
+    )
+    markdown = re.sub(
+        r"<!-- words: (\S+) (\w+) ([\w -]+?) -->", lambda m: WORDS[m[2]](_words_of(m[1], m[3])), markdown
+    )
+    markdown = re.sub(r"<!-- benchmarks: table -->", lambda m: benchmarks(), markdown)
     markdown = re.sub(r"<!-- published: (\S+) (\S+) -->", lambda m: published(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- methods: (table|list) -->", lambda m: METHODS[m[1]](), markdown)
     markdown = re.sub(r"<!-- models: (table|counts) -->", lambda m: MODELS[m[1]](), markdown)
     markdown = re.sub(r"<!-- micro: (\S+) -->", lambda m: micro(m[1]), markdown)
     markdown = re.sub(r"<!-- variants: (\w+) -->", lambda m: variants(m[1]), markdown)
-    return re.sub(r"<!-- help: (\w+) -->", lambda m: help_page(m[1]), markdown)
+    return re.sub(r"<!-- help: ([\w ]+?) -->", lambda m: help_page(m[1]), markdown)
 
 
 def figures(path: str, key: str | None) -> str:
@@ -54,7 +64,7 @@ def help_page(verb: str) -> str:
 
     text = io.StringIO()
     build_app()(
-        [verb, "--help"],
+        [*verb.split(), "--help"],
         console=Console(file=text, width=100, color_system=None),
         result_action="return_value",
     )
@@ -108,6 +118,116 @@ def tasks(path: str, task: str) -> str:
     return "\n\n".join(
         [*_titled("", [*settings, *names], table), f"{_counts(counts)} seeds.", *failed, *said]
     )
+
+
+def composition(path: str, ids: list[str]) -> str:
+    """A row for each split and mean: score with 1.96 standard errors, items, what chance reaches, ties."""
+    rows = [row for row in _rows(path) if row["benchmark"] in ids]
+    if not rows:
+        return f"*No figures of {', '.join(ids)} are recorded in `{path}` yet.*"
+    table = []
+    for row in rows:
+        figure = row["metrics"][row["metric"]] if row["kind"] == "split" else {}
+        chance, ties = figure.get("chance"), figure.get("tie_rate")
+        table.append(
+            [
+                f"`{row['benchmark']}`",
+                row["split"] if row["kind"] == "split" else f"**{row['name']}**",
+                row.get("metric", ""),
+                f"{row['score']:.1f} ± {1.96 * row['error']:.1f}",
+                f"{figure['scored']:,}" if figure else "",
+                "" if chance is None else f"{chance:.1f}",
+                "" if ties is None else f"{ties:.1f}",
+            ]
+        )
+    columns = ["benchmark", "split", "figure", "percent", "items", "chance", "ties, %"]
+    return "\n".join(_titled("", columns, table))
+
+
+def benchmarks() -> str:
+    """Every compositional benchmark: id, name, splits, records of the release, where it comes from."""
+    from clipsight.bench.composition import benchmark_ids, get_benchmark
+
+    table = []
+    for one in sorted(map(get_benchmark, benchmark_ids()), key=lambda b: (b.guard, b.id)):
+        known = [split.rows for split in one.annotations]
+        count = f"{sum(filter(None, known)):,}" if all(known) else ""
+        table.append(
+            [
+                f"`{one.id}`",
+                one.title + (" (guard)" if one.guard else ""),
+                str(len(one.annotations)),
+                count,
+                ", ".join(one.protocols),
+                one.origin,
+            ]
+        )
+    return "\n".join(_titled("", ["id", "name", "files", "records", "protocols", "from"], table))
+
+
+def word_gaps(model: dict[str, Any] | None) -> str:
+    """A row for each attribution: how many times as much an object word gets, and with controls."""
+    if model is None:
+        return "*No figures are recorded yet.*"
+    table = [
+        [f"`{row['name']}`", *map(_ratio, _gaps(row)), _ratio(row["shuffled"])]
+        for row in model["rows"]
+        if row["layer"] is None
+    ]
+    columns = [
+        "attribution",
+        "γ",
+        "over attributes",
+        "over relations",
+        "typical word",
+        "controlled",
+        "dealt anew",
+    ]
+    return "\n".join(_titled("", columns, table))
+
+
+def word_layers(model: dict[str, Any] | None) -> str:
+    """The same for single blocks."""
+    if model is None:
+        return "*No figures are recorded yet.*"
+    table = [
+        [f"`{row['name']}`", str(row["layer"] + 1), *map(_ratio, _gaps(row))]
+        for row in model["rows"]
+        if row["layer"] is not None
+    ]
+    columns = ["attribution", "block", "γ", "over attributes", "over relations", "typical word", "controlled"]
+    return "\n".join(_titled("", columns, table))
+
+
+def word_foils(model: dict[str, Any] | None) -> str:
+    """A row for each kind of foil: how far the similarity falls, and how often the caption wins."""
+    if model is None:
+        return "*No figures are recorded yet.*"
+    table = [
+        [f"`{kind}`", str(one["count"]), _ratio(one["drop"], 4), _ratio(one["wins"])]
+        for kind, one in model["behaviour"]["foils"].items()
+    ]
+    return "\n".join(_titled("", ["foil", "how many", "ΔFoil", "captions that win"], table))
+
+
+WORDS = {"gaps": word_gaps, "layers": word_layers, "foils": word_foils}
+
+
+def _words_of(path: str, label: str) -> dict[str, Any] | None:
+    file = ROOT / path
+    models = json.loads(file.read_text(encoding="utf-8"))["models"] if file.exists() else []
+    return next((model for model in models if model["label"] == label), None)
+
+
+def _gaps(row: dict[str, Any]) -> list[list[float | None]]:
+    return [*row["gap"].values(), row["plain"]["composition"], row["controlled"]["composition"]]
+
+
+def _ratio(found: list[float | None], decimals: int = 2) -> str:
+    if None in found:
+        return "–"
+    value, low, high = (f"{end:.{decimals}f}".replace("-", "−") for end in found)
+    return f"{value} ({low}–{high})"
 
 
 def _task_cell(row: dict[str, Any], name: str) -> str:

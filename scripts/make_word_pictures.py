@@ -32,6 +32,7 @@ from clipsight.attribution.faithfulness import (
     word_game,
 )
 from clipsight.errors import ClipsightWarning
+from clipsight.language.roles import find_words
 from clipsight.language.tokens import tokenize
 from clipsight.lens import Lens
 from clipsight.results import heat
@@ -179,7 +180,10 @@ def measured(lens: Lens) -> tuple[dict[str, list[dict[str, object]]], dict[str, 
     tables: dict[str, list[dict[str, object]]] = {}
     for removal, rows in kept.items():
         tables[f"faithfulness_{removal}"] = [row(name, found) for name, found in rows.items()]
-    tables["sanity"], tables["foils"] = list(sanity(lens)), list(decisive(lens))
+    tables["sanity"] = list(sanity(lens))
+    rows = list(decisive(lens))
+    tables["decisive"] = [each for each in rows if each["asked"] == "the caption alone"]
+    tables["contrast"] = [each for each in rows if each["asked"] != "the caption alone"]
     return tables, curves
 
 
@@ -240,26 +244,25 @@ def sanity(lens: Lens) -> Iterator[dict[str, object]]:
 
 
 def decisive(lens: Lens) -> Iterator[dict[str, object]]:
-    """How well contrastive scores find the words that a caption has and its foil has not."""
-    pairs = [
-        (scene, foil)
-        for scene in make_scenes(COUNT, SEED + 2, "heldout")
-        for foil in scene.foils
-        if foil.kind in DECIDED
-    ]
-    for method in (*clipsight.attributions(), "perturbation, no foil"):
-        name, _, plain = method.partition(", ")
-        found = defaultdict(list)
-        for scene, foil in pairs:
-            w = lens.words(scene.image, foil.caption, name, None if plain else foil.foil, roles=None)
-            theirs = [word.text for word in lens.words(None, foil.foil, roles=None).words]
-            new = torch.tensor([word.text not in theirs for word in w.words])
-            if new.any() and not new.all():
+    """How well scores find the words that a caption has and its foil has not, asked without and with the foil."""
+    pairs = []
+    for scene in make_scenes(COUNT, SEED + 2, "heldout"):
+        for foil in scene.foils:
+            theirs = {word.text for word in find_words(foil.foil)}
+            new = torch.tensor([word.text not in theirs for word in find_words(foil.caption)])
+            if foil.kind in DECIDED and new.any() and not new.all():
+                pairs.append((lens.see(scene.image), foil, new))
+    for against in (False, True):
+        for method in clipsight.attributions():
+            found = defaultdict(list)
+            for seen, foil, new in pairs:
+                w = seen.words(foil.caption, method, foil.foil if against else None, roles=None)
                 score = plausibility(w.scores, new)
                 found[foil.kind].append(score.auprc)
                 found["chance"].append(score.chance)
-        means = {kind: round(float(np.mean(found[kind])), 3) for kind in (*DECIDED, "chance")}
-        yield {"method": method, **means, "captions": len(found["chance"])}
+            means = {kind: round(float(np.mean(found[kind])), 3) for kind in (*DECIDED, "chance")}
+            asked = "against the foil" if against else "the caption alone"
+            yield {"method": method, "asked": asked, **means, "captions": len(pairs)}
 
 
 def drawn_curves(curves: dict[str, list[np.ndarray]]) -> Image.Image:
@@ -267,7 +270,7 @@ def drawn_curves(curves: dict[str, list[np.ndarray]]) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13.2, 4.6), dpi=72, facecolor="white")
+    figure = Figure(figsize=(14.4, 4.6), dpi=72, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2)
     for side, name in enumerate(("deletion: highest words go first", "insertion: highest words come first")):
@@ -279,7 +282,7 @@ def drawn_curves(curves: dict[str, list[np.ndarray]]) -> Image.Image:
         axes[side].set_xlabel("share of the words", fontsize=12)
         axes[side].spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("share of the similarity", fontsize=12)
-    axes[1].legend(fontsize=11, frameon=False, loc="lower right")
+    axes[1].legend(fontsize=11, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())

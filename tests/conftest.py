@@ -11,8 +11,15 @@ os.environ["COLUMNS"] = "110"
 os.environ.pop("FORCE_COLOR", None)
 os.environ["NO_COLOR"] = "1"
 
+import hypothesis
 import jaxtyping
 import pytest
+
+# A busy machine is no failure: no example has a time limit, and slow drawing is allowed.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 # Before anything imports the package: every annotated shape is checked at every call.
 jaxtyping.install_import_hook("clipsight", "beartype.beartype")

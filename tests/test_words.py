@@ -208,6 +208,8 @@ def test_what_the_context_cuts_off_is_said_and_not_scored(lens, picture):
     assert total(w) == pytest.approx(float(w.token_scores.sum()), abs=1e-5)
     assert any("Not seen" in note for note in w.provenance.notes)
     assert "the very last words" in w.to_html()
+    with pytest.warns(ClipsightWarning), pytest.raises(ValueError, match="beyond the 77 tokens"):
+        lens.words(picture, caption, spans=["very last"])
 
 
 def test_the_mean_of_a_words_tokens_is_an_option(lens, picture):

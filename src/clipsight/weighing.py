@@ -79,6 +79,17 @@ def weigh(
         raise ValueError("against compares matches with a picture; give one, or leave against out.")
     phrases = [find_phrases(caption, spans or ()) for caption in asked]
     read = _read(engine, asked)
+    unseen = [
+        one.text
+        for found, mine in zip(read.found, phrases, strict=True)
+        for one in mine
+        if one.end > found.seen
+    ]
+    if unseen:
+        raise ValueError(
+            f"the span {unseen[0]!r} lies beyond the {engine.text_view.context} tokens that the model sees; shorten "
+            "the caption, or leave the span out."
+        )
     question = _Question(engine, picture, read, _read(engine, foils) if foils else None, phrases, units)
     scores = question.ask(engine.text_view, method, options or {})
     checks = question.check(scores, method, options or {}) if check else [{} for _ in asked]

@@ -23,9 +23,14 @@ CONTEXT = 12
 
 def custom(**text: Any) -> nn.Module:
     """A CustomTextCLIP of three blocks and two heads, ids below 50, no parameter at a special value."""
-    settings = {
-        "context_length": CONTEXT, "vocab_size": 50, "width": 64, "heads": 2, "layers": 3, "eos_id": EOS, **text
-    }  # fmt: skip
+    settings: dict[str, Any] = {
+        "context_length": CONTEXT,
+        "vocab_size": 50,
+        "width": 64,
+        "heads": 2,
+        "layers": 3,
+    }
+    settings |= text | ({"eos_id": EOS} if text.get("pool_type") == "eos" else {})
     needs_options(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
@@ -92,6 +97,7 @@ FAMILIES: dict[str, Callable[[], tuple[nn.Module, torch.Tensor]]] = {
         custom(no_causal_mask=True, pool_type="last", proj_bias=True),
         captions(1, pad=1),
     ),
+    "both ways, end": lambda: (custom(no_causal_mask=True), captions(49)),
     "both ways, first, padding hidden": lambda: (_padding_hidden(), captions(49)),
     "class token": lambda: (custom(embed_cls=True, pad_id=0), captions(49)),
     "transformers CLIP": lambda: _hf("clip"),

@@ -12,19 +12,18 @@ from cyclopts import ArgumentCollection
 
 from clipsight.cli.app import BENCHES, COMMANDS, build_app
 
-
 LINES = {**COMMANDS, **{f"bench {name}": line for name, line in BENCHES.items()}}
 """Commands in words, with their line of help."""
 
 
-def _arguments(name: str) -> ArgumentCollection:
+def _arguments(name: str) -> ArgumentCollection | tuple[()]:
     root = build_app()
     app = root
     for word in name.split():
         app = app[word]
-    return app.assemble_argument_collection(
-        default_parameter=root.default_parameter, parse_docstring=True
-    )
+    if app.default_command is None:  # it only has commands of its own
+        return ()
+    return app.assemble_argument_collection(default_parameter=root.default_parameter, parse_docstring=True)
 
 
 def _name(hint: object) -> str:

@@ -1,4 +1,4 @@
-"""open_clip models with a Hugging Face text tower: loaded from a folder with a tokenizer made here, strings to features."""
+"""open_clip models with a Hugging Face text tower: loaded from a folder with a tokenizer made here, to features."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
 
 import clipsight
 from clipsight.errors import CheckpointError, ClipsightWarning
@@ -16,6 +16,7 @@ from clipsight.world import make_scene
 from tiny import TINY_VISION
 from towers.zoo import build, hf_config
 
+transformers = pytest.importorskip("transformers")
 TEXTS = ["a dog", "A dog left of a red car", "two cats on a mat", "a"]
 CORPUS = [
     *TEXTS,
@@ -48,7 +49,7 @@ def write_tokenizer(kind: str, folder: Path) -> None:
     made.train_from_iterator(CORPUS, trainer)
     ends = [("<s>", made.token_to_id("<s>")), ("</s>", made.token_to_id("</s>"))]
     made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
-    PreTrainedTokenizerFast(
+    transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     ).save_pretrained(folder)
 
@@ -84,7 +85,7 @@ def folder(request, tmp_path_factory) -> Path:
 
 def test_strings_become_the_librarys_features(folder):
     lens = clipsight.load(f"local-dir:{folder}", device="cpu")
-    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    tokenizer = HFTokenizer(str(folder), context_length=24)
     ids = tokenizer(TEXTS)
     assert ids.shape == (len(TEXTS), 24)
     expected = lens.module.encode_text(ids)
@@ -98,7 +99,7 @@ def test_a_long_text_is_cut_with_its_end_said(folder):
     with pytest.warns(ClipsightWarning, match="its end is not seen"):
         features = lens.encode_text([long])
     assert features.isfinite().all()
-    ids = open_clip.get_tokenizer(f"local-dir:{folder}")([long])
+    ids = HFTokenizer(str(folder), context_length=24)([long])
     torch.testing.assert_close(features, lens.module.encode_text(ids).detach(), atol=1e-5, rtol=1e-5)
 
 

@@ -32,6 +32,7 @@ class Found:
     cosine: Float[Tensor, " T"]
     extras: Mapping[str, Tensor]
     notes: tuple[str, ...]
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +66,7 @@ class Asker:
         groups = None if spans is None else checked_spans(spans, marks)
         scores, values, cosines, notes = [], [], [], []
         extras: dict[str, list[Tensor]] = {}
+        settings: dict[str, Any] = {}
         for first in range(0, len(ids), self.batch):
             rows = slice(first, first + self.batch)
             length = self._length(ids[rows])
@@ -84,6 +86,7 @@ class Asker:
             values.append(s)
             cosines.append(plain)
             notes += answer.notes
+            settings |= answer.settings
             for name, tensor in answer.extras.items():
                 if name == "owner":
                     tensor = tensor + first
@@ -96,6 +99,7 @@ class Asker:
             cosine=self._kept(torch.cat(cosines)).float(),
             extras=joined,
             notes=tuple(notes),
+            settings=settings,
         )
 
     def _length(self, ids: Int[Tensor, "T S"]) -> int:

@@ -113,7 +113,7 @@ def attribute(
         "contrast": contrast if against is not None else None,
         "differentiable": differentiable,
     }
-    return _result(found, method, {**asked_for, **full}, notes)
+    return _result(found, method, {**asked_for, **full, **found.settings}, notes)
 
 
 def _result(found: Found, method: str, settings: Mapping[str, Any], notes: tuple[str, ...]) -> TokenScores:

@@ -88,7 +88,8 @@ def _finite_difference(
         raise ValueError(f"eta is {eta}; it lies above 0 and is at most 1.")
     groups = question.groups
     owner, removed = as_rows(groups, question.ids)
-    features = encode_variants(question, owner, removed, Removal(op="fade", rest=1 - eta), batch)
+    with torch.set_grad_enabled(question.live):
+        features = encode_variants(question, owner, removed, Removal(op="fade", rest=1 - eta), batch)
     whole, faded = features[: len(groups)], features[len(groups) :]
     owner = owner[len(groups) :]
     change = (question.match(whole)[owner] - question.match(faded, owner)) / eta

@@ -52,7 +52,8 @@ def legrad(question: Question, *, layers: Layers = "all", rows: Rows = "pooled")
         s = question.match(parts.readout(states)).sum()
         (slope,) = torch.autograd.grad(s, weights, create_graph=live, retain_graph=True)
         positive = exact(slope).relu().mean(1)
-        if shown is not None:  # a hidden position has a slope too, though its attention can never be anything but 0
+        if shown is not None:
+            # A hidden position has a slope too, though its attention can never be anything but 0.
             positive = positive * shown
         total = total + (positive[texts, at] if rows == "pooled" else _mean(positive, seen))
     assert isinstance(total, Tensor)

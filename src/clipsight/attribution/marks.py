@@ -50,6 +50,7 @@ def marks_of(
     """
     places = torch.arange(ids.shape[1], device=ids.device)
     if content is not None:
+        content = content.to(ids.device)
         first = content.int().argmax(-1, keepdim=True)
         last = torch.where(content, places, -1).amax(-1, keepdim=True)
         # Of a text without words the start token is still before, the end token behind.

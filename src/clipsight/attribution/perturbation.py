@@ -4,7 +4,7 @@ import random
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from clipsight.attribution.match import cosine
@@ -57,26 +57,24 @@ def perturbation(
     owner, removed = as_rows(groups, question.ids)
     how = Removal(op=op, mask_id=mask_id, pad_id=pad_id)
     features = encode_variants(question, owner, removed, how, batch)
-    lost = drops(question, features, owner, measure)[len(groups) :]
+    kind = chosen_measure(question, measure)
+    lost = drops(question, features, owner, kind)[len(groups) :]
     lost = lost.relu() if relu else lost
     taken = spread(torch.ones_like(lost), groups, question.ids, divide=False).bool()
     return Answer(
         scores=spread(lost, groups, question.ids, divide=divide),
         features=features[: len(groups)],
         extras={"drops": lost, "owner": owner[len(groups) :], "drawn": taken},
+        settings={"measure": kind},
     )
 
 
 def drops(
-    question: Question, features: Float[Tensor, "N E"], owner: Tensor, measure: Measure | None
+    question: Question, features: Float[Tensor, "N E"], owner: Int[Tensor, " N"], measure: Measure
 ) -> Float[Tensor, " N"]:
-    """What each variant lacks of its text's value; the first T features are those of the whole texts.
-
-    Raises:
-        ValueError: another measure, or similarity without a picture.
-    """
+    """What each variant lacks of its text's value; the first T features are those of the whole texts."""
     whole = features[: len(question.ids)]
-    if chosen_measure(question, measure) == "text":
+    if measure == "text":
         return 1 - cosine(whole[owner], features)
     return question.match(whole)[owner] - question.match(features, owner)
 
@@ -85,7 +83,7 @@ def chosen_measure(question: Question, measure: Measure | None) -> Measure:
     """The measure asked for, or the one that the question allows.
 
     Raises:
-        ValueError: see `drops`.
+        ValueError: another measure, or similarity without a picture.
     """
     pictured = question.match.image is not None
     if measure is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -75,12 +76,14 @@ class Answer:
         features: the whole texts' features as the tower gives them, None where the method did not make them.
         extras: by name, one row for each text or, with their texts in "owner", for each group.
         notes: what a reader must know.
+        settings: options that were left to the method, as it chose them.
     """
 
     scores: Float[Tensor, "T S"]
     features: Float[Tensor, "T E"] | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def checked_spans(spans: Sequence[Sequence[Sequence[int]]], marks: Marks) -> Groups:

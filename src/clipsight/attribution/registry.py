@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from clipsight.attribution.question import Answer, opened
+from clipsight.attribution.question import Answer
+from clipsight.errors import Unsupported
 from clipsight.surgery import Source
 from clipsight.towers.view import OnePieceText, TextParts, TextView
 
@@ -115,24 +116,21 @@ def why_not(id: str, view: TextView, options: Mapping[str, Any] | None = None) -
     Raises:
         ValueError: no method has the id.
     """
-    method, parts = get_attribution(id), opened(view)
-    if isinstance(parts, TextParts):
-        return ""
+    method = get_attribution(id)
+    try:
+        parts = view.parts()
+    except Unsupported as error:
+        parts, closed = None, str(error)
+    else:
+        closed = f"this text tower, {type(view).__name__}, runs a model of another library in one piece."
     asked = (options or {}).get("op", method.options.get("op"))
-    if method.inside == "ids":
-        if isinstance(parts, OnePieceText) or asked in ("drop", "mask_token"):
-            return ""
-        return (
-            f"{id} with op={asked!r} changes token embeddings, which this text tower does not show; use "
-            'op="mask_token" or op="drop".'
-        )
-    if method.inside == "embeddings" and isinstance(parts, OnePieceText):
+    if isinstance(parts, TextParts) or (method.inside == "ids" and asked in ("drop", "mask_token")):
         return ""
-    nearest = "gradient, integrated_gradients, perturbation or shapley" if parts is not None else _BY_IDS
-    return (
-        f"{id} needs {'the blocks' if method.inside == 'blocks' else 'the token embeddings'} of the text tower, and "
-        f"this one runs in one piece ({type(view).__name__} of another library's text model); nearest: {nearest}."
-    )
+    if isinstance(parts, OnePieceText) and method.inside != "blocks":
+        return ""
+    needs = "the blocks" if method.inside == "blocks" else "the token embeddings"
+    nearest = _BY_IDS if parts is None else "gradient, integrated_gradients, perturbation or shapley"
+    return f"{id} needs {needs} of the text tower: {closed} Nearest: {nearest}."
 
 
 _BY_IDS = 'perturbation or shapley with op="mask_token" or op="drop"'

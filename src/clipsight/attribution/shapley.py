@@ -84,6 +84,7 @@ def shapley(
             "efficiency": torch.stack(efficiency),
             "error": torch.cat(errors),
         },
+        settings={"measure": kind},
     )
 
 

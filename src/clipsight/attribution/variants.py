@@ -24,8 +24,8 @@ class Removal:
         op: "zero_emb" zeroes its embedding and keeps its position; "mask_token" puts another token there; "drop"
             deletes it and closes the gap, so that later ones move up; "key_block" leaves it and lets nobody attend to
             it (the start and the end token are no words and never blocked); "fade" shrinks what enters the first block.
-        mask_id: token put in its place, or "mean" for the mean of all embeddings. CLIP has no mask token; 0 is its
-            padding.
+        mask_id: token put in its place, or "mean" for the mean of all embeddings. CLIP has no mask token, 0 is its
+            padding; in other vocabularies 0 may be anything.
         pad_id: what fills up a shortened text on towers that read whole contexts; None: what its row ends with.
         rest: for "fade", the share that stays.
     """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NONE = "none"
 Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)]
+SeveralOrNone = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
 
 
 @Parameter(name="*")
@@ -25,11 +26,11 @@ class SeveralModels:
     """As for `clipsight explain`; repeat it for several. One model with several --pretrained is that model with each of
     these weights."""
 
-    pretrained: Several = ()
+    pretrained: SeveralOrNone = ()
     """open_clip tag, or path of a weight file, as for `clipsight explain`; one for each --model in their order, `none`
     for a model that needs no such word."""
 
-    label: Several = ()
+    label: SeveralOrNone = ()
     """What each model is called in tables; its name and weights where it is left out."""
 
     device: str | None = None

@@ -42,8 +42,9 @@ def show_scores(reports: Mapping[str, "Report"], without: Sequence[str] = ()) ->
         for mean in first.means:
             if mean.benchmark == id:
                 table.add_row(*_mean_cells(mean, reports), style="italic")
-    console.print(table)
-    console.print(LEGEND, style="dim")
+    if ids:
+        console.print(table)
+        console.print(LEGEND, style="dim")
     for note in dict.fromkeys(note for report in reports.values() for note in report.notes):
         console.print(f"note: {note}", style="dim", markup=False)
     if without:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clipsight.language.pieces import Place, Tokenizer, read_pieces
@@ -138,16 +138,19 @@ def shares(found: CaptionTokens, parts: Sequence[Part]) -> Float[Tensor, "P S"]:
     Over the words and marks of `caption_parts` a text token's shares sum to 1; start, end and padding have none. A
     token without characters goes with the character after it, or the last one.
     """
-    table = torch.zeros(len(parts), len(found.places), dtype=torch.float64)
-    solid = [index for index, letter in enumerate(found.caption) if not letter.isspace()]
+    places = [place or (0, 0) for place in found.places]
+    length = max((end for _, end in places), default=0)
+    solid = torch.tensor([not letter.isspace() for letter in found.caption[:length]], dtype=torch.bool)
+    own = _covers(places, length) & solid
+    letters = torch.nonzero(solid).flatten()
     for position, place in enumerate(found.places):
-        if place is None:
-            continue
-        own = [index for index in solid if place[0] <= index < place[1]]
-        own = own or [index for index in solid if index >= place[0]][:1] or solid[-1:]
-        for row, part in enumerate(parts):
-            table[row, position] = sum(part.start <= index < part.end for index in own) / max(len(own), 1)
-    return table
+        if place is not None and len(letters) and not own[position].any():
+            own[position, letters[letters >= place[0]][:1] if letters[-1] >= place[0] else letters[-1:]] = (
+                True
+            )
+    inside = _covers([(part.start, part.end) for part in parts], length)
+    counts = own.sum(1).clamp_min(1)
+    return (inside.double() @ own.T.double()) / counts
 
 
 def merge(
@@ -167,6 +170,13 @@ def merge(
     if how != "mean":
         raise ValueError(f'merge {how!r} is unknown; give "sum", which keeps totals, or "mean".')
     return summed / table.sum(1).clamp_min(torch.finfo(table.dtype).tiny)
+
+
+def _covers(places: Sequence[Place], length: int) -> Bool[Tensor, "P C"]:
+    """Which characters lie in which place."""
+    index = torch.arange(length)
+    starts, ends = torch.tensor(places, dtype=torch.long).reshape(-1, 2).T[..., None]
+    return (starts <= index) & (index < ends)
 
 
 def _kind(index: int, begin: int, end: int) -> TokenKind:

@@ -202,7 +202,9 @@ class WordAttribution:
 
     def kind_score(self, kind: str) -> float:
         """The sum over the tokens of one kind."""
-        return float(sum(s.item() for s, own in zip(self.token_scores, self.kinds, strict=True) if own == kind))
+        return float(
+            sum(s.item() for s, own in zip(self.token_scores, self.kinds, strict=True) if own == kind)
+        )
 
     @property
     def strongest(self) -> float:
@@ -373,8 +375,8 @@ _SCORED = ("words", "marks", "spans")
 
 
 def _plain(values: Sequence[float | int]) -> list[float | int | None]:
-    """Numbers as JSON has them, None for what it has not."""
-    return [value if isinstance(value, int) or np.isfinite(value) else None for value in values]
+    """The shortest decimals that give back each float32, None for NaN and infinity; whole numbers as they are."""
+    return [value if isinstance(value, int) else json_numbers(np.array([value]))[0] for value in values]
 
 
 def _record(one: WordScore) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def towers_of(module: nn.Module, context: int | None = None) -> Towers:
 
     Args:
         module: the model.
-        context: token positions that its tokenizer fills, for text towers that do not say (Hugging Face's in open_clip).
+        context: token positions that its tokenizer fills, for text towers that do not say (Hugging Face's).
     """
     if is_transformers(module):
         from clipsight.towers.hf_models import hf_towers

@@ -194,19 +194,20 @@ def _tokenizer(model_cfg: Mapping[str, Any], name: str) -> Tokenizer | None:
     context = text.get("context_length", 77)
     if not special:
         return open_clip.SimpleTokenizer(context_length=context, **(text.get("tokenizer_kwargs") or {}))
-    wanted = text.get("hf_tokenizer_name") or name
+    wanted, folder = text.get("hf_tokenizer_name") or name, name.removeprefix("local-dir:")
     try:
-        if name:
+        if name and folder == name:
             return open_clip.get_tokenizer(name)
-        return HFTokenizer(wanted, context_length=context, **(text.get("tokenizer_kwargs") or {}))
+        # In a folder, as open_clip does where it knows folders, which its older versions do not.
+        mode = {"tokenizer_mode": text["tokenizer_mode"]} if text.get("tokenizer_mode") else {}
+        kwargs = text.get("tokenizer_kwargs") or {}
+        return HFTokenizer(folder or wanted, context_length=context, **mode, **kwargs)
     except ImportError:
         raise Unsupported(
             f'the tokenizer of {wanted} comes from transformers, which is not installed: pip install "clipsight[hf]".'
         ) from None
     except (OSError, ValueError) as error:
-        place = (
-            f"the folder {name.removeprefix('local-dir:')}" if name.startswith("local-dir:") else "the cache"
-        )
+        place = "the cache" if folder == name else f"the folder {folder}"
         raise CheckpointError(
             f"the tokenizer {wanted!r} cannot be read from {place} ({first_line(error)}); put its tokenizer.json and "
             "tokenizer_config.json there, or connect once so that they are downloaded."

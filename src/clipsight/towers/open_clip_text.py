@@ -129,14 +129,9 @@ class OpenClipText:
             return OpenClipParts(self._tower, pooling=self.pooling, end_id=self._end_id)
         if self._masked:
             return HfInside(self._tower)
-        why = (
-            unsupported_blocks(self._tower.transformer)
-            if self._native
-            else (
-                f"its text side is a {type(self._tower).__name__}, neither open_clip's native text transformer nor one of "
-                "Hugging Face's."
-            )
-        )
+        why = f"its text side is a {type(self._tower).__name__}, neither open_clip's own nor one of Hugging Face's."
+        if self._native:
+            why = unsupported_blocks(self._tower.transformer)
         raise Unsupported(f"this model's texts cannot be looked into: {why} Whole texts can be encoded.")
 
     def end_positions(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"]:

@@ -6,7 +6,6 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_clip
 
 import clipsight
 from clipsight.bench.words_analysis import Corpus, CorpusOptions
@@ -17,6 +16,7 @@ from clipsight.bench.words_analysis.measure import measure
 from clipsight.bench.words_analysis.part import GROUPS, MARK, Part
 from clipsight.towers.families import towers_of
 from clipsight.world import make_scene
+from tiny import tiny_clip
 
 FEW = ("attention", "gradient.input", "perturbation")
 

@@ -12,7 +12,10 @@ from clipsight.bench.words_analysis.statistics import Figures, summarise
 from clipsight.bench.words_analysis.tally import FLOOR
 
 PLANTED = [
-    [("a", "other", 1.0), ("red", "attribute", 1.0), ("car", "object", 4.0), ("near", "relation", 1.0), ("dogs", "object", 2.0), (".", "mark", 1.0)],
+    [
+        ("a", "other", 1.0), ("red", "attribute", 1.0), ("car", "object", 4.0), ("near", "relation", 1.0),
+        ("dogs", "object", 2.0), (".", "mark", 1.0),
+    ],
     [("big", "attribute", 3.0), ("cat", "object", 6.0), ("!", "mark", 1.0)],
     [("cat", "object", 5.0), ("and", "other", 5.0)],
 ]  # fmt: skip
@@ -114,7 +117,7 @@ def test_intervals_cover_the_truth():
         return drawn(count, score, seed, ["otxxx"])
 
     truth = figures(captions(20_000, 999), replicates=1, shuffles=0).gap["composition"].value
-    runs = 120
+    runs = 80
     found = [
         figures(captions(60, seed), replicates=200, shuffles=0, seed=seed).gap["composition"]
         for seed in range(runs)
@@ -233,7 +236,7 @@ def test_scores_that_are_no_numbers_are_refused_by_name():
 
 def test_intervals_without_meaning():
     assert np.isnan(interval(np.array([np.nan, 1.0, 2.0]))).all()
-    assert np.isnan(interval(np.array([1.0, np.nan, 1.0, 2.0]))).all()
+    assert interval(np.array([1.0, np.nan, 1.0, 2.0])) == pytest.approx((1, np.nan, np.nan), nan_ok=True)
     assert interval(np.array([1.0, np.nan, *[1.0] * 50, *[3.0] * 49])) == (1, 1, 3)
     assert np.isnan(ratio(np.array([1.0]), np.array([0.0])))[0]
     with pytest.raises(ValueError, match="replicates"):

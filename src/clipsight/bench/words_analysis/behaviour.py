@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from clipsight.bench.words_analysis.part import REMOVALS, Part, sums
-from clipsight.bench.words_analysis.resampling import Interval, Resampler, interval, ratio
+from clipsight.bench.words_analysis.resampling import TAIL, Interval, Resampler, interval, ratio
 from clipsight.bench.words_analysis.tally import MEMBERS
 from clipsight.language.foils import FOIL_KINDS
 
@@ -39,7 +39,7 @@ class Behaviour:
 
     Attributes:
         removed: group -> fall for each word when all its words are deleted, in captions with objects and composition.
-        removed_gap: of an object word over a composition word.
+        removed_gap: of an object word over a composition word. Quotients are NaN when the divisor may as well be 0.
         foils: by kind. foil_gap: fall for a wrong object over that for a wrong attribute, a wrong relation, and the
             mean of the two ("composition").
         pictured: False when falls are one minus the cosine of the two texts, because there were no pictures.
@@ -87,7 +87,7 @@ def behaviour(parts: Callable[[], Iterable[Part]], *, replicates: int = 1000, se
     unknown = np.full(rows, np.nan)
     return Behaviour(
         removed={group: interval(ratio(fallen[group], there[group])) for group in REMOVALS},
-        removed_gap=interval(ratio(both["object"], both["composition"])),
+        removed_gap=_quotient(both["object"], both["composition"]),
         foils={
             kind: FoilFigures(
                 count=counts[kind],
@@ -98,11 +98,18 @@ def behaviour(parts: Callable[[], Iterable[Part]], *, replicates: int = 1000, se
             if counts[kind]
         },
         foil_gap={
-            group: interval(ratio(replaced["object"], replaced[group]))
+            group: _quotient(replaced["object"], replaced[group])
             for group in ("composition", "attribute", "relation")
         },
         pictured=pictured,
     )
+
+
+def _quotient(above: Float[np.ndarray, " R"], below: Float[np.ndarray, " R"]) -> Interval:
+    """A quotient of falls; NaN when the divisor may as well be nothing."""
+    if (below < 0).mean() > TAIL:
+        return Interval(np.nan, np.nan, np.nan)
+    return interval(ratio(above, below))
 
 
 def _for_each_word(part: Part, group: str) -> Float[np.ndarray, " N"]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from clipsight.bench.words_analysis.columns import LAYERED
 from clipsight.bench.words_analysis.drawing import (
     MODEL_COLOURS,
     ROLE_COLOURS,
@@ -164,21 +163,21 @@ def draw_shares(models: Sequence[ModelWords], paper: Paper) -> "Figure":
     return figure
 
 
-def draw_layers(models: Sequence[ModelWords], paper: Paper) -> "Figure | None":
-    """The share of one word of each role at every block; None where no layers were asked."""
+def layered(models: Sequence[ModelWords]) -> list[str]:
+    """The attributions that were asked at single blocks."""
+    rows = [row.column for model in models for row in model.rows if row.column.layer is not None]
+    return list(dict.fromkeys(column.name for column in rows))
+
+
+def draw_layers(models: Sequence[ModelWords], paper: Paper) -> "Figure":
+    """The share of one word of each role at every block, for the attributions that were asked there."""
     from matplotlib.lines import Line2D
 
-    layered = [
-        name
-        for name in LAYERED
-        if any(row.column.name == name and row.column.layer is not None for m in models for row in m.rows)
-    ]
-    if not layered:
-        return None
+    names = layered(models)
     roles = ("object", "attribute", "relation", "other")
-    figure, grid = panels(paper, len(models), len(layered), _WIDTH, 0.5 + 2.5 * len(models), sharey=False)
+    figure, grid = panels(paper, len(models), len(names), _WIDTH, 0.5 + 2.5 * len(models), sharey=False)
     for line, model in zip(grid, models, strict=True):
-        for axes, name in zip(line, layered, strict=True):
+        for axes, name in zip(line, names, strict=True):
             rows = [row for row in model.rows if row.column.name == name and row.column.layer is not None]
             blocks = [(row.column.layer or 0) + 1 for row in rows]
             for role in roles:

@@ -14,6 +14,7 @@ from clipsight.bench.words_analysis.figures import (
     draw_gaps,
     draw_layers,
     draw_shares,
+    layered,
 )
 from clipsight.bench.words_analysis.report import Example, GapRow, ModelWords, WordsReport
 from clipsight.bench.words_analysis.resampling import Interval
@@ -150,7 +151,7 @@ def _figure(draw: Callable, words: str) -> str:
 
 
 def _layers(models: Sequence[ModelWords]) -> str:
-    if draw_layers(models, LIGHT) is None:
+    if not layered(models):
         return ""
     return (
         "<h2>Layer by layer</h2><p>The share of one word of each role, at every block of the text tower.</p>"

@@ -13,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-
-_TAIL = 0.025
+TAIL = 0.025
 """Of the replicates, on each side of an interval."""
 
 
 class Interval(NamedTuple):
-    """A figure of all captions, and the ends between which 95 % of the replicates lie; NaN where it has no meaning."""
+    """A figure of all captions, and the ends between which 95 % of the replicates lie; NaN where there is none."""
 
     value: float
     low: float
@@ -57,13 +56,12 @@ class Resampler:
 def interval(values: Float[np.ndarray, " R"]) -> Interval:
     """Of a figure of every row of weights: its value for the corpus, 2.5 and 97.5 % of the replicates.
 
-    Without meaning for the corpus, or in more than 2.5 % of the replicates (a quotient whose divisor may as well be 0), it
-    is NaN.
+    Ends are NaN when more than 2.5 % of the replicates have no such figure: the captions are too few.
     """
     value, known = float(values[0]), np.isfinite(values[1:])
-    if not np.isfinite(value) or known.mean() < 1 - _TAIL:
-        return Interval(np.nan, np.nan, np.nan)
-    low, high = np.quantile(values[1:][known], (_TAIL, 1 - _TAIL))
+    if not np.isfinite(value) or known.mean() < 1 - TAIL:
+        return Interval(value if np.isfinite(value) else np.nan, np.nan, np.nan)
+    low, high = np.quantile(values[1:][known], (TAIL, 1 - TAIL))
     return Interval(value, float(low), float(high))
 
 

@@ -20,8 +20,8 @@ def span(found: Interval, digits: int = 2) -> str:
     """The value with its interval, "2.45 (1.85–3.35)"; a dash where it has no meaning."""
     if not isfinite(found.value):
         return "–"
-    value, low, high = (_number(end, digits) for end in found)
-    return f"{value} ({low}–{high})"
+    value, *ends = (_number(end, digits) for end in found)
+    return f"{value} ({'–'.join(ends) if isfinite(found.low) else '–'})"
 
 
 def favours(found: Interval) -> str:
@@ -66,7 +66,7 @@ def _counted(claim: str, rows: Sequence[GapRow], gaps: Sequence[Interval]) -> st
         for side in ("objects", "composition", "neither")
     }
     said = f"{claim} under {len(by['objects'])} of {len(rows)} attributions"
-    if by["objects"] and len(by["objects"]) < len(rows):
+    if by["objects"] and len(by["objects"]) <= len(rows) / 2:
         said += f" ({', '.join(by['objects'])})"
     if by["composition"]:
         said += f"; less under {', '.join(by['composition'])}"
@@ -95,13 +95,16 @@ def _behaviour(model: ModelWords) -> Iterator[str]:
     ]
     if wins:
         yield f"Captions that win over their foil with one word replaced (chance is ½): {', '.join(wins)}."
-    for group, kind in REPLACED.items():
-        drop = found.foils[kind].drop if kind in found.foils else None
-        if drop is not None and drop.low <= 0 <= drop.high:
-            yield (
-                f"A wrong {group} is not noticed: it lowers {what} by {span(drop, 4)}, which cannot be told from nothing. "
-                f"Whatever attribution its words get, what they say is not used."
-            )
+    unnoticed = [
+        f"{group} ({span(found.foils[kind].drop, 4)})"
+        for group, kind in REPLACED.items()
+        if kind in found.foils and found.foils[kind].drop.low <= 0 <= found.foils[kind].drop.high
+    ]
+    if unnoticed:
+        yield (
+            f"Not noticed, for the fall of {what} cannot be told from none: a wrong {', a wrong '.join(unnoticed)}. "
+            "Whatever attribution such words get, the model does not go by what they say."
+        )
 
 
 def _number(value: float, digits: int) -> str:
