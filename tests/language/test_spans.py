@@ -112,8 +112,8 @@ def test_words_marks_and_special_tokens_have_what_the_tokens_have(tokenizers, ki
     tokenizer = tokenizers[kind]
     try:
         found = read(tokenizer, caption)
-    except ValueError:  # nothing of the caption is left for the tokenizer
-        assert not any(letter.isascii() and letter.isalpha() for letter in caption)
+    except ValueError:  # nothing of the caption is left for the tokenizer, or blanks alone fill the context
+        assert not any(letter.isascii() and letter.isalpha() for letter in caption[:1])
         return
     scores = torch.randn(len(found.tokens), generator=torch.Generator().manual_seed(seed))
     parts = caption_parts(found)
@@ -208,6 +208,21 @@ def test_special_tokens_stand_apart_and_the_tail_is_told(tokenizers, kind):
     assert long.caption.rstrip().endswith(long.dropped)
     assert len(long.caption[: long.seen]) + len(long.dropped) == pytest.approx(len(long.caption), abs=2)
     assert caption_parts(long)[-1].end == long.seen
+
+
+@pytest.mark.parametrize("caption", ["‘‘", "a ‘", "dog " * 4 + "▁" * 12 + " cat"])
+def test_tokens_without_characters_are_lost_nowhere(tokenizers, caption):
+    """Marks that SigLIP's tokenizer does not know, at the beginning, the end, and where the context cuts."""
+    found = read(tokenizers["SentencePiece"], caption)
+    table = shares(found, caption_parts(found))
+    assert table.sum(0)[list(found.numbers("text"))].tolist() == pytest.approx(
+        [1] * len(found.numbers("text"))
+    )
+
+
+def test_blanks_that_fill_the_context_leave_nothing_to_see(tokenizers):
+    with pytest.raises(ValueError, match="nothing but blanks"):
+        read(tokenizers["Gemma"], "\n" * 20 + "dog")
 
 
 def test_a_row_may_end_at_its_end_token():

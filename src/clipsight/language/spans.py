@@ -71,7 +71,7 @@ def caption_tokens(tokenizer: Tokenizer, caption: str, ids: Int[Tensor, " S"]) -
         ids: what the tokenizer made of it, whole or without its padding.
 
     Raises:
-        ValueError: the tokenizer finds nothing in the caption.
+        ValueError: the tokenizer finds nothing in the caption, or nothing that the context has room for.
         Unsupported: a tokenizer that says nothing of its tokens, or one that leaves some out on the way.
     """
     read = read_pieces(tokenizer, caption)
@@ -82,6 +82,10 @@ def caption_tokens(tokenizer: Tokenizer, caption: str, ids: Int[Tensor, " S"]) -
     where: list[Place | None] = [None] * len(names)
     where[begin : begin + count] = found
     last = max((end for _, end in found), default=0)
+    if count < len(read.ids) and not last:
+        raise ValueError(
+            f"of the caption {caption!r:.60} the model sees nothing but blanks: they fill its context; take them out."
+        )
     return CaptionTokens(
         caption=caption,
         tokens=tuple(
@@ -136,10 +140,10 @@ def shares(found: CaptionTokens, parts: Sequence[Part]) -> Float[Tensor, "P S"]:
     """Which share of each token lies in each part, by characters that are no blanks.
 
     Over the words and marks of `caption_parts` a text token's shares sum to 1; start, end and padding have none. A
-    token without characters goes with the character after it, or the last one.
+    token without characters goes with the character after it, or the last one seen.
     """
     places = [place or (0, 0) for place in found.places]
-    length = max((end for _, end in places), default=0)
+    length = found.seen
     solid = torch.tensor([not letter.isspace() for letter in found.caption[:length]], dtype=torch.bool)
     own = _covers(places, length) & solid
     letters = torch.nonzero(solid).flatten()
