@@ -38,7 +38,7 @@ from clipsight.lens import Lens
 from clipsight.results import heat
 from clipsight.results.words import WordAttribution
 from clipsight.results.words_drawn import fraction, mixed, segments
-from clipsight.world import Scene, make_scenes
+from clipsight.world import Foil, Scene, make_scenes
 
 SHOWN = ("attention", "gradcam", "perturbation", "gradient", "integrated_gradients", "shapley")
 SIDE, ROOM, LINE, NAME, ABOUT = 190, 640, 30, 166, 18
@@ -245,24 +245,39 @@ def sanity(lens: Lens) -> Iterator[dict[str, object]]:
 
 def decisive(lens: Lens) -> Iterator[dict[str, object]]:
     """How well scores find the words that a caption has and its foil has not, asked without and with the foil."""
-    pairs = []
-    for scene in make_scenes(COUNT, SEED + 2, "heldout"):
-        for foil in scene.foils:
-            theirs = {word.text for word in find_words(foil.foil)}
-            new = torch.tensor([word.text not in theirs for word in find_words(foil.caption)])
-            if foil.kind in DECIDED and new.any() and not new.all():
-                pairs.append((lens.see(scene.image), foil, new))
+    pairs = [(lens.see(scene.image), foil, new) for scene, foil, new in deciding()]
     for against in (False, True):
         for method in clipsight.attributions():
             found = defaultdict(list)
             for seen, foil, new in pairs:
                 w = seen.words(foil.caption, method, foil.foil if against else None, roles=None)
-                score = plausibility(w.scores, new)
-                found[foil.kind].append(score.auprc)
-                found["chance"].append(score.chance)
-            means = {kind: round(float(np.mean(found[kind])), 3) for kind in (*DECIDED, "chance")}
+                found[foil.kind].append(plausibility(w.scores, new).auprc)
             asked = "against the foil" if against else "the caption alone"
-            yield {"method": method, "asked": asked, **means, "captions": len(pairs)}
+            yield {"method": method, "asked": asked, **by_kind(found)}
+        shares = defaultdict(list)
+        for _, foil, new in pairs:
+            shares[foil.kind].append(float(new.float().mean()))
+        yield {
+            "method": "chance",
+            "asked": "against the foil" if against else "the caption alone",
+            **by_kind(shares),
+        }
+
+
+def deciding() -> Iterator[tuple[Scene, Foil, Tensor]]:
+    """Captions with a foil, and which of their words the foil has not."""
+    for scene in make_scenes(COUNT, SEED + 2, "heldout"):
+        for foil in scene.foils:
+            theirs = {word.text for word in find_words(foil.foil)}
+            new = torch.tensor([word.text not in theirs for word in find_words(foil.caption)])
+            if foil.kind in DECIDED and new.any() and not new.all():
+                yield scene, foil, new
+
+
+def by_kind(found: dict[str, list[float]]) -> dict[str, object]:
+    """The mean of each kind of foil, and how many there were."""
+    means = {kind: round(float(np.mean(found[kind])), 3) for kind in DECIDED}
+    return {**means, "captions": sum(map(len, found.values()))}
 
 
 def drawn_curves(curves: dict[str, list[np.ndarray]]) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -329,6 +330,11 @@ def test_other_tokenizers_and_towers_that_pool_elsewhere(folders, picture, kind)
         assert attention.start_score == 0
         assert attention.kind_score("padding") > 0
     assert lens.faithfulness(picture, w).words == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClipsightWarning)  # cut, so that no padding is left
+        full = lens.words(picture, "a red dog and a small car " * 30, "perturbation", check=True)
+    assert full.dropped
+    assert f"agreement with perturbation ({'drop' if kind == 'clip' else 'mask_token'})" in full.checks
 
 
 def test_a_model_without_a_tokenizer_is_refused(picture):

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -229,7 +229,8 @@ def _second_opinion(view: TextView, method: str, options: Mapping[str, Any]) -> 
         {"op": "zero_emb"} if not why_not("perturbation", view, {"op": "zero_emb"}) else {"op": "mask_token"}
     )
     if method == "perturbation" and options.get("op", "zero_emb") == zero["op"]:
-        return "perturbation", {"op": "drop"}
+        # where the context is read whole, a shorter caption has other padding too
+        return "perturbation", {"op": "drop" if view.cuttable else "mask_token"}
     return "perturbation", zero
 
 
@@ -252,7 +253,7 @@ def _result(
     named = iter(labels.roles if labels is not None else ())
     scored = _scored(parts, merge(own, table, how), table)
     scored = [
-        (part, WordScore(**{**vars(one), "role": next(named, "") if part.kind == "word" else ""}))
+        (part, replace(one, role=next(named, "") if part.kind == "word" else ""))
         for part, one in zip(parts, scored, strict=True)
     ]
     phrases = question.phrases[row]

@@ -242,6 +242,7 @@ def test_a_faithful_attribution_beats_chance_on_the_world(lens):
 def test_words_that_differ_from_the_foil_are_found_in_the_world(lens):
     """Gold without labels: the words that a caption has and its foil has not.
 
+    A contrast takes away what both share, so this tests that it does its work, not that the model reads these words.
     Measured on the replaced words of 40 scenes of each of three seeds: mean average precision of contrastive
     perturbation 0.78, 0.77 and 0.77; the share of such words, which is what scores that say nothing get, is 0.12.
     """

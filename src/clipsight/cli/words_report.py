@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from clipsight.bench.words_analysis import ModelWords, WordsReport
 
 LEGEND = (
-    "γ: how many times as much an object word gets as a composition word (attribute or relation); controlled: the "
-    "typical word at equal position, frequency and number of tokens; dealt anew: γ with roles at random, must hold 1."
+    "γ: how many times as much an object word gets as a composition word, an attribute or a relation word; "
+    "controlled: the typical word at equal position, frequency and number of tokens. Brackets: 95 %."
 )
 
 
@@ -204,11 +204,12 @@ def _table(model: "ModelWords") -> None:
 
     from clipsight.bench.words_analysis.verdict import span
 
-    table = Table("attribution", box=None, padding=(0, 2, 0, 0))
-    for name in ("γ", "over attributes", "over relations", "controlled", "dealt anew"):
-        table.add_column(name, justify="right")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("attribution", no_wrap=True)
+    for name in ("γ", "attributes", "relations", "controlled"):
+        table.add_column(name, justify="right", overflow="fold")
     for row in model.setups:
-        figures = row.figures
-        gaps = (*figures.gap.values(), figures.controlled["composition"], figures.shuffled)
-        table.add_row(row.column.name, *map(span, gaps))
+        gaps = (*row.figures.gap.values(), row.figures.controlled["composition"])
+        # The interval below its value: the table needs no more than a terminal's width.
+        table.add_row(row.column.name, *(span(gap).replace(" (", "\n(") for gap in gaps))
     terminal().print(table)

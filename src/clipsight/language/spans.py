@@ -45,7 +45,7 @@ class CaptionTokens:
     @property
     def seen(self) -> int:
         """How many characters of the caption the model sees."""
-        return len(self.caption) if not self.dropped else max(p[1] for p in self.places if p is not None)
+        return _last(self.places) if self.dropped else len(self.caption)
 
     def numbers(self, kind: TokenKind) -> tuple[int, ...]:
         """The positions of one kind."""
@@ -81,7 +81,7 @@ def caption_tokens(tokenizer: Tokenizer, caption: str, ids: Int[Tensor, " S"]) -
     kinds: list[TokenKind] = [_kind(index, begin, begin + count) for index in range(len(names))]
     where: list[Place | None] = [None] * len(names)
     where[begin : begin + count] = found
-    last = max((end for _, end in found), default=0)
+    last = _last(found)
     if count < len(read.ids) and not last:
         raise ValueError(
             f"of the caption {caption!r:.60} the model sees nothing but blanks: they fill its context; take them out."
@@ -174,6 +174,11 @@ def merge(
     if how != "mean":
         raise ValueError(f'merge {how!r} is unknown; give "sum", which keeps totals, or "mean".')
     return summed / table.sum(1).clamp_min(torch.finfo(table.dtype).tiny)
+
+
+def _last(places: Sequence[Place | None]) -> int:
+    """Where the last token that has characters ends, 0 when none has."""
+    return max((place[1] for place in places if place is not None and place[0] < place[1]), default=0)
 
 
 def _covers(places: Sequence[Place], length: int) -> Bool[Tensor, "P C"]:

@@ -45,6 +45,8 @@ class Asker:
             )
         self._encoder, self._columns, self._batch = LensEncoder(lens), columns, batch
         self._view, self._tokenizer = towers_of(lens.module).text, lens.loaded.tokenizer
+        # Towers that read padding too need to know what fills up a text that was shortened.
+        self._padding = int(self._ids(["a"])[0, -1])
 
     def ask(self, captions: Sequence[CorpusCaption]) -> Part:
         """Everything that is asked of these captions; those whose picture cannot be read are left out and named."""
@@ -132,6 +134,7 @@ class Asker:
                 spans=groups if column.together else None,
                 batch=self._batch,
                 **column.options,
+                **({"pad_id": self._padding} if column.options.get("op") == "drop" else {}),
             )
             found.append(given.scores.double().cpu())
         for row, one in enumerate(words):

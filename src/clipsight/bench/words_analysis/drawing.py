@@ -91,7 +91,7 @@ def legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], pape
 
 
 def svg(figure: "Figure") -> str:
-    """The figure as SVG, letters as outlines; the same bytes for the same figure."""
+    """The figure as SVG, letters as outlines: it looks alike wherever it is opened."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 

@@ -50,7 +50,7 @@ th{text-align:left;color:var(--quiet);font-weight:500}
 th,td{padding:4px 14px 4px 0;border-bottom:1px solid var(--line);vertical-align:baseline;white-space:nowrap}
 .number{text-align:right;font-variant-numeric:tabular-nums}
 .objects{font-weight:600}
-.neither{color:var(--quiet)}
+.neither,.unknown{color:var(--quiet)}
 .examples{display:flex;flex-wrap:wrap;gap:18px 44px;margin:12px 0}
 .examples .scroll{max-width:100%}
 .example td{border:0;padding:2px 7px;text-align:center;font-variant-numeric:tabular-nums}

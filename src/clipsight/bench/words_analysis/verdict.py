@@ -25,7 +25,9 @@ def span(found: Interval, digits: int = 2) -> str:
 
 
 def favours(found: Interval) -> str:
-    """Whom a ratio of objects over others favours: "objects", "composition", or "neither" where 1 lies inside."""
+    """Whom a ratio of objects over others favours: "objects", "composition", "neither" (1 lies inside) or "unknown"."""
+    if not isfinite(found.low):
+        return "unknown"
     if found.low > 1:
         return "objects"
     return "composition" if found.high < 1 else "neither"
@@ -49,21 +51,23 @@ def _sentences(model: ModelWords) -> Iterator[str]:
         rows,
         [r.figures.controlled["composition"] for r in rows],
     )
-    off = [row.column.name for row in rows if not row.figures.shuffled.low <= 1 <= row.figures.shuffled.high]
+    known = [row for row in rows if isfinite(row.figures.shuffled.low)]
+    off = [row.column.name for row in known if favours(row.figures.shuffled) != "neither"]
     if off:
         yield (
-            f"With roles dealt out anew the intervals of {len(off)} of {len(rows)} attributions leave out 1 "
+            f"With roles dealt out anew the intervals of {len(off)} of {len(known)} attributions leave out 1 "
             f"({', '.join(off)}); chance alone makes one in twenty."
         )
-    else:
-        yield f"With roles dealt out anew no attribution shows a gap: all {len(rows)} intervals hold 1."
+    elif known:
+        held = f"all {len(known)} intervals hold 1" if len(known) > 1 else "the interval holds 1"
+        yield f"With roles dealt out anew no attribution shows a gap: {held}."
     yield from _behaviour(model)
 
 
 def _counted(claim: str, rows: Sequence[GapRow], gaps: Sequence[Interval]) -> str:
     by = {
         side: [row.column.name for row, gap in zip(rows, gaps, strict=True) if favours(gap) == side]
-        for side in ("objects", "composition", "neither")
+        for side in ("objects", "composition", "neither", "unknown")
     }
     said = f"{claim} under {len(by['objects'])} of {len(rows)} attributions"
     if by["objects"] and len(by["objects"]) <= len(rows) / 2:
@@ -72,6 +76,8 @@ def _counted(claim: str, rows: Sequence[GapRow], gaps: Sequence[Interval]) -> st
         said += f"; less under {', '.join(by['composition'])}"
     if by["neither"]:
         said += f"; 1 lies within the interval of {', '.join(by['neither'])}"
+    if by["unknown"]:
+        said += f"; the captions are too few or too alike to say of {', '.join(by['unknown'])}"
     return said + "."
 
 
