@@ -17,6 +17,7 @@ from clipsight.bench.words_analysis.part import GROUPS, MARK, Part
 from clipsight.towers.families import towers_of
 from clipsight.world import make_scene
 from tiny import tiny_clip
+from towers.hf_tiny import save, tiny_hf
 
 FEW = ("attention", "gradient.input", "perturbation")
 
@@ -212,3 +213,19 @@ def test_captions_that_are_cut_are_counted(lens, tmp_path):
     assert (measured.captions, measured.cut) == (2, 1)
     (part,) = measured.parts()
     assert "car" not in part.words
+
+
+def test_towers_that_read_padding_are_told_what_fills_a_shortened_text(tmp_path):
+    pytest.importorskip("transformers")
+    pytest.importorskip("sentencepiece")
+    lens = clipsight.load(f"hf:{save(tiny_hf('siglip'), tmp_path)}")
+    file = tmp_path / "captions.txt"
+    file.write_text(
+        "a red car left of a dog\n" + "a red dog and " * 20 + "\n"
+    )  # the second fills the context
+    columns = columns_of(lens, ["perturbation.drop", "attention"], pictured=False)
+    measured = measure(lens, Corpus(str(file)), columns)
+    (part,) = measured.parts()
+    assert measured.cut > 0
+    assert np.isfinite(part.scores).all()
+    assert (part.scores[:, 0] > 0).any()

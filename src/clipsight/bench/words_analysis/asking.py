@@ -125,6 +125,9 @@ class Asker:
         groups = [one.groups() for one in words]
         found = []
         for column in self._columns:
+            options = dict(column.options)
+            if options.get("op") == "drop":
+                options["pad_id"] = self._padding
             given = attribute(
                 self._view,
                 ids,
@@ -133,8 +136,7 @@ class Asker:
                 content=content,
                 spans=groups if column.together else None,
                 batch=self._batch,
-                **column.options,
-                **({"pad_id": self._padding} if column.options.get("op") == "drop" else {}),
+                **options,
             )
             found.append(given.scores.double().cpu())
         for row, one in enumerate(words):
