@@ -184,6 +184,7 @@ def measured(lens: Lens) -> tuple[dict[str, list[dict[str, object]]], dict[str, 
     rows = list(decisive(lens))
     tables["decisive"] = [each for each in rows if each["asked"] == "the caption alone"]
     tables["contrast"] = [each for each in rows if each["asked"] != "the caption alone"]
+    tables["gold_roles"] = gold_roles(lens)
     return tables, curves
 
 
@@ -262,6 +263,45 @@ def decisive(lens: Lens) -> Iterator[dict[str, object]]:
             "asked": "against the foil" if against else "the caption alone",
             **by_kind(shares),
         }
+
+
+GROUPS = {
+    "objects": ("object",),
+    "attributes": ("attribute",),
+    "relations": ("relation",),
+    "any of the three": ("object", "attribute", "relation"),
+}
+
+
+def gold_roles(lens: Lens) -> list[dict[str, object]]:
+    """How well scores find the words of each gold role of the world, per method, with chance as the last row."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    captions = 0
+    for scene in make_scenes(COUNT, SEED + 3, "heldout"):
+        caption, seen = max(scene.captions, key=lambda one: len(one.spans)), lens.see(scene.image)
+        words = find_words(caption.text)
+        role_of = [
+            next((role for start, end, role in caption.spans if start <= word.start < end), "")
+            for word in words
+        ]
+        masks = {name: torch.tensor([role in roles for role in role_of]) for name, roles in GROUPS.items()}
+        asked = {name: mask for name, mask in masks.items() if mask.any() and not mask.all()}
+        captions += 1
+        for name, mask in asked.items():
+            found["chance"][name].append(float(mask.float().mean()))
+        for method in clipsight.attributions():
+            scores = seen.words(caption.text, method, roles=None).scores
+            for name, mask in asked.items():
+                found[method][name].append(plausibility(scores, mask).auprc)
+    chance_row = found.pop("chance")
+    return [
+        {
+            "method": method,
+            **{name: round(float(np.mean(each[name])), 3) for name in GROUPS},
+            "captions": captions,
+        }
+        for method, each in (*found.items(), ("chance", chance_row))
+    ]
 
 
 def deciding() -> Iterator[tuple[Scene, Foil, Tensor]]:
