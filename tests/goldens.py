@@ -20,7 +20,8 @@ needs_goldens = pytest.mark.skipif(
 
 @cache
 def tensors(name: str) -> dict[str, torch.Tensor]:
-    return load_file(GOLDENS / f"{name}.safetensors")
+    with torch.inference_mode(False):  # kept for tests that do need gradients
+        return load_file(GOLDENS / f"{name}.safetensors")
 
 
 @cache
@@ -66,11 +67,13 @@ def on_grid(features: torch.Tensor, image: str) -> torch.Tensor:
 def model() -> open_clip.CLIP:
     """The small CLIP of random weights that all programs were run on."""
     config = json.loads((GOLDENS / "open_clip_config.json").read_text())
-    made = open_clip.CLIP(
-        config["embed_dim"],
-        CLIPVisionCfg(**config["vision_cfg"]),
-        CLIPTextCfg(**config["text_cfg"]),
-        quick_gelu=config["quick_gelu"],
-    )
-    made.load_state_dict({name: value.float() for name, value in tensors("weights").items()}, strict=False)
+    with torch.inference_mode(False):
+        made = open_clip.CLIP(
+            config["embed_dim"],
+            CLIPVisionCfg(**config["vision_cfg"]),
+            CLIPTextCfg(**config["text_cfg"]),
+            quick_gelu=config["quick_gelu"],
+        )
+        state = {name: value.float() for name, value in tensors("weights").items()}
+        made.load_state_dict(state, strict=False)
     return made.eval()
