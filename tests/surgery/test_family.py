@@ -303,6 +303,7 @@ ELSEWHERE = ("corr_denoised", "dbscan", "labels", "sfr_", "tlp_", "/seg", "anoma
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
+@torch.inference_mode()
 def test_golden(case: tuple[str, str]):
     agree(CASES[case](), *case)
 
