@@ -13,7 +13,7 @@ FLOORS = {
     "surgery": 3, "scoring": 3, "refine": 3, "tasks": 3, "attribution": 3,
     "own_scores": 4, "segmenting": 4, "inspecting": 4, "weighing": 4, "engine": 4, "seen": 4, "lens": 4,
     "lens_words": 4,
-    "bench": 5,
+    "bench": 5, "tune": 5,
     "cli": 6, "__main__": 6, "__init__": 6,
 }  # fmt: skip
 MOST_LINES = 600

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipsight.attribution.passes import Trace, run
+from clipsight.attribution.passes import Trace
 from clipsight.attribution.question import Answer, Question, block_numbers
 from clipsight.attribution.registry import attribution
 from clipsight.attribution.sources import CAE, ROLLOUT
@@ -48,8 +48,7 @@ def attention(
     depth = len(parts.blocks)
     if rollout:
         first = 0 if layers == "last" else block_numbers(layers, depth)[0]
-        trace = Trace(weights=range(first, depth))
-        features = run(parts, question.ids, trace=trace)
+        features, trace = question.run(Trace(weights=range(first, depth)))
         joint = rolled_out([of_heads(trace["weights", index], heads, 1) for index in range(first, depth)])
         texts = torch.arange(len(joint), device=joint.device)
         rows = joint[texts, parts.pooled(question.ids)]
@@ -67,8 +66,7 @@ def attention_rows(
     Training losses that treat heads one by one begin here.
     """
     numbers = block_numbers(layers, len(question.inside.blocks))
-    trace = Trace(rows=numbers)
-    features = run(question.inside, question.ids, trace=trace)
+    features, trace = question.run(Trace(rows=numbers))
     return features, torch.stack([trace["rows", index] for index in numbers])
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipsight.attribution.match import exact
-from clipsight.attribution.passes import Trace, run, seen_by_pooled
+from clipsight.attribution.passes import Trace, seen_by_pooled
 from clipsight.attribution.question import Answer, Question, block_numbers
 from clipsight.attribution.registry import attribution
 from clipsight.attribution.sources import CAE, GRAD_CAM
@@ -59,10 +59,9 @@ def gradcam(
             f'at is {at!r}; it is "norm1" or "input" of a block, upstream of its token mixing. Behind the last block '
             "no word has a gradient; the output of any other block is the input of the next."
         )
-    trace = Trace(**{_KINDS[at]: (index,)})
     second = question.live and alpha_grad
-    features = run(
-        parts, question.ids, trace=trace, explicit=second, graph_from=0 if question.live else index
+    features, trace = question.run(
+        Trace(**{_KINDS[at]: (index,)}), explicit=second, graph_from=0 if question.live else index
     )
     z = trace[_KINDS[at], index]
     total = question.match(features).sum()

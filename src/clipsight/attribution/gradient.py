@@ -11,7 +11,7 @@ from clipsight.attribution.passes import Trace, run
 from clipsight.attribution.question import Answer, Question, spread
 from clipsight.attribution.registry import attribution
 from clipsight.attribution.sources import CAE
-from clipsight.attribution.variants import Removal, as_rows, encode_variants
+from clipsight.attribution.variants import Removal, whole_and_without
 from clipsight.towers.view import OnePieceText
 
 Kind = Literal["norm", "input", "input_abs", "input_pos", "fd"]
@@ -74,8 +74,7 @@ def slopes(
         entered = entered if live and entered.requires_grad else entered.detach().requires_grad_()
         features = run(parts, question.ids, tokens=entered, explicit=live)
     else:
-        trace = Trace(entered=(0,))
-        features = run(parts, question.ids, trace=trace, explicit=live)
+        features, trace = question.run(Trace(entered=(0,)), explicit=live)
         entered = trace["entered", 0]
     (slope,) = torch.autograd.grad(question.match(features).sum(), entered, create_graph=live)
     return exact(entered), exact(slope), features
@@ -87,9 +86,8 @@ def _finite_difference(
     if not 0 < eta <= 1:
         raise ValueError(f"eta is {eta}; it lies above 0 and is at most 1.")
     groups = question.groups
-    owner, removed = as_rows(groups, question.ids)
     with torch.set_grad_enabled(question.live):
-        features = encode_variants(question, owner, removed, Removal(op="fade", rest=1 - eta), batch)
+        owner, features = whole_and_without(question, groups, Removal(op="fade", rest=1 - eta), batch)
     whole, faded = features[: len(groups)], features[len(groups) :]
     owner = owner[len(groups) :]
     change = (question.match(whole)[owner] - question.match(faded, owner)) / eta

@@ -6,6 +6,7 @@ it can be differentiated twice, which fused attention cannot.
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -37,6 +38,11 @@ class Trace:
         """Whether this is to be kept."""
         return index in self._wanted.get(kind, ())
 
+    def holds(self, other: "Trace") -> bool:
+        """Whether all that the other asks for was kept here."""
+        asked = {(kind, number) for kind, numbers in other._wanted.items() for number in numbers}
+        return asked <= self._kept.keys()
+
     def keep(self, kind: str, index: int, tensor: Tensor) -> Tensor:
         """The tensor, kept if wanted; go on with what comes back."""
         if not self.wants(kind, index):
@@ -45,6 +51,24 @@ class Trace:
             tensor = tensor.detach().requires_grad_()
         self._kept[kind, index] = tensor
         return tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pass:
+    """A pass that was run, whose features and trace serve several readers, as in a training step.
+
+    Attributes:
+        features: of the texts, not L2-normalised. trace: what it kept.
+        explicit: whether it can be differentiated twice.
+    """
+
+    features: Float[Tensor, "T E"]
+    trace: Trace
+    explicit: bool = False
+
+    def serves(self, trace: Trace, explicit: bool) -> bool:
+        """Whether another pass would bring nothing new."""
+        return self.trace.holds(trace) and (self.explicit or not explicit)
 
 
 def run(

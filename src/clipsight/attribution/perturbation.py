@@ -11,7 +11,7 @@ from clipsight.attribution.match import cosine
 from clipsight.attribution.question import Answer, Groups, Question, spread
 from clipsight.attribution.registry import attribution
 from clipsight.attribution.sources import CAE
-from clipsight.attribution.variants import Operator, Removal, as_rows, encode_variants
+from clipsight.attribution.variants import Operator, Removal, whole_and_without
 
 Measure = Literal["similarity", "text"]
 
@@ -54,9 +54,8 @@ def perturbation(
         "drawn" (T, S), True where a token was taken out.
     """
     groups = question.groups if samples is None else drawn(question, samples, seed)
-    owner, removed = as_rows(groups, question.ids)
     how = Removal(op=op, mask_id=mask_id, pad_id=pad_id)
-    features = encode_variants(question, owner, removed, how, batch)
+    owner, features = whole_and_without(question, groups, how, batch)
     kind = chosen_measure(question, measure)
     lost = drops(question, features, owner, kind)[len(groups) :]
     lost = lost.relu() if relu else lost

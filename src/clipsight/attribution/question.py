@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clipsight.attribution.marks import Marks
 from clipsight.attribution.match import Match
+from clipsight.attribution.passes import Pass, Trace, run
 from clipsight.errors import Unsupported
 from clipsight.towers.view import OnePieceText, TextParts, TextView
 
@@ -28,6 +29,7 @@ class Question:
         match: the number to attribute.
         spans: groups of positions that go together; None: each word token by itself.
         live: True to keep the graph through to the parameters.
+        shared: a pass of the texts that was run already, with a graph if `live`; None where there is none.
     """
 
     view: TextView
@@ -38,6 +40,19 @@ class Question:
     match: Match
     spans: Groups | None = None
     live: bool = False
+    shared: Pass | None = None
+
+    def run(
+        self, trace: Trace, *, explicit: bool = False, graph_from: int = 0
+    ) -> tuple[Float[Tensor, "T E"], Trace]:
+        """The texts' features and what their pass kept: of the shared pass where it kept that, else of a new one.
+
+        Args: as of `clipsight.attribution.passes.run`.
+        """
+        if self.shared is not None and self.shared.serves(trace, explicit):
+            return self.shared.features, self.shared.trace
+        features = run(self.inside, self.ids, trace=trace, explicit=explicit, graph_from=graph_from)
+        return features, trace
 
     @property
     def groups(self) -> Groups:

@@ -68,6 +68,21 @@ def encode_variants(
     return torch.cat(made) if len(made) > 1 else made[0]
 
 
+def whole_and_without(
+    question: Question, groups: Sequence[Sequence[Sequence[int]]], how: Removal, batch: int = 1024
+) -> tuple[Int[Tensor, " N"], Float[Tensor, "N E"]]:
+    """(owner, features) of the T texts themselves, and behind them of a variant without each group, text after text."""
+    if question.shared is None:
+        owner, removed = as_rows(groups, question.ids)
+        return owner, encode_variants(question, owner, removed, how, batch)
+    texts = torch.arange(len(question.ids), device=question.ids.device)
+    owner, removed = as_rows(groups, question.ids, whole_first=False)
+    whole = question.shared.features
+    if not len(owner):
+        return texts, whole
+    return torch.cat([texts, owner]), torch.cat([whole, encode_variants(question, owner, removed, how, batch)])
+
+
 def as_rows(
     groups: Sequence[Sequence[Sequence[int]]], like: Int[Tensor, "T S"], *, whole_first: bool = True
 ) -> tuple[Int[Tensor, " N"], Bool[Tensor, "N S"]]:
@@ -89,7 +104,8 @@ def _encode(
         return question.view.encode(_dropped(question, ids, owner, removed, how))
     if how.op == "mask_token" and isinstance(how.mask_id, int):
         return question.view.encode(ids.masked_fill(removed, how.mask_id))
-    if isinstance(parts, TextParts) and parts.cuttable:
+    several = len(owner) > len(owner.unique())  # a variant alone shares its beginning with no other
+    if isinstance(parts, TextParts) and parts.cuttable and several:
         return _along_tree(parts, ids, removed, how)
     assert parts is not None  # `why_not` refused what cannot be opened
     if how.op == "key_block":

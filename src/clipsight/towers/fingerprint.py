@@ -25,8 +25,13 @@ def fingerprint(module: nn.Module) -> str:
     Every value counts, floating-point ones as float32: the same numbers give the same fingerprint on any device and in
     any number type that holds them exactly. The activation is not a weight and does not count.
     """
+    return state_fingerprint(module.state_dict())
+
+
+def state_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """`fingerprint` of a model that has these weights."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         plain = tensor.detach()
         digest.update(as_bytes(plain.float() if plain.is_floating_point() else plain))

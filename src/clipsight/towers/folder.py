@@ -1,7 +1,7 @@
 """A model as a folder: what ships with clipsight, and what `open_clip.create_model("local-dir:…")` loads as well.
 
 open_clip_config.json       {"model_cfg": …, "preprocess_cfg": …}, open_clip's own format
-open_clip_model.safetensors the weights, float16
+open_clip_model.safetensors the weights, float16 unless asked otherwise
 card.json                   what else clipsight should know: templates, contrast vocabulary, surgery depth, figures
 """
 
@@ -91,32 +91,46 @@ def write_model_folder(
     model_cfg: Mapping[str, Any],
     preprocess_cfg: Mapping[str, Any],
     card: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
 ) -> None:
     """Write a model folder; an older one at the same place is replaced file by file.
 
     Args:
         path: the folder, made if needed.
-        module: the open_clip model; its weights are stored as float16.
+        module: the open_clip model.
         model_cfg: the architecture it was built from, with `quick_gelu` where it runs QuickGELU.
         preprocess_cfg: `size`, `mean`, `std`, `interpolation`, `resize_mode` as open_clip names them.
         card: json-able content of card.json; see `clipsight.towers.card.describe`.
+        dtype: number type of the stored weights.
 
     Raises:
-        ValueError: a weight is not finite as float16.
+        ValueError: a weight is not finite in that number type.
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {}
-    for name, tensor in module.state_dict().items():
-        half = tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
-        if half.is_floating_point() and not torch.isfinite(half).all():
-            raise ValueError(
-                f"weight {name} is not finite as float16 (largest {tensor.abs().max():g}); not written."
-            )
-        state[name] = half.contiguous()
+    state = stored_state(module, dtype)
     config = {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess_cfg)}
     for name, content in ((CONFIG, config), (CARD, dict(card))):
         with atomic_write(folder / name, overwrite=True) as file:
             file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     with atomic_write(folder / WEIGHTS, overwrite=True) as file:
         file.write(save(state, metadata={"format": "pt"}))
+
+
+def stored_state(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """A copy of a model's weights as files hold them: on the CPU, in that number type, nothing shared between names.
+
+    Raises:
+        ValueError: a weight is not finite in that number type.
+    """
+    state = {}
+    for name, tensor in module.state_dict().items():
+        kind = dtype if tensor.is_floating_point() else tensor.dtype
+        stored = tensor.detach().to("cpu", kind, copy=True, memory_format=torch.contiguous_format)
+        if stored.is_floating_point() and not torch.isfinite(stored).all():
+            raise ValueError(
+                f"weight {name} is not finite as {str(kind).removeprefix('torch.')} (largest "
+                f"{tensor.abs().max():g}); not written."
+            )
+        state[name] = stored
+    return state

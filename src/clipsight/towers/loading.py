@@ -57,6 +57,7 @@ class Loaded:
         fingerprint: short hash of the weights.
         card: the model in plain facts.
         activation: which activation runs and what decided, such as "QuickGELU, by the tag 'openai' of ViT-B-32".
+        model_cfg: open_clip's architecture, with `quick_gelu` as it runs; None for live modules and transformers'.
     """
 
     module: nn.Module
@@ -67,6 +68,7 @@ class Loaded:
     fingerprint: str
     card: Card
     activation: str = ""
+    model_cfg: Mapping[str, Any] | None = None
 
 
 def load_model(
@@ -125,6 +127,7 @@ def load_model(
         fingerprint=mark,
         card=describe(module, source.extras, getattr(tokenizer, "context_length", None)),
         activation=str(source.activation),
+        model_cfg={**source.model_cfg, "quick_gelu": source.activation.quick},
     )
 
 

@@ -114,7 +114,10 @@ def describe(scene: Scene) -> dict[str, Any]:
         ],
         "relations": [[r.subject, r.name, r.other] for r in scene.relations],
         "captions": [{"text": c.text, "spans": c.spans} for c in scene.captions],
-        "foils": [{"kind": f.kind, "caption": f.caption, "foil": f.foil} for f in scene.foils],
+        "foils": [
+            {"kind": f.kind, "caption": f.caption, "foil": f.foil, "caption_spans": f.caption_spans}
+            for f in scene.foils
+        ],
     }
 
 

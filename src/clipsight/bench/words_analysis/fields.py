@@ -66,14 +66,19 @@ def read_row(
             file=file,
             line=row.line,
             caption=caption,
-            roles=_roles(row, caption, roles),
+            roles=row_roles(row, caption, roles),
             cluster=str(picture) if picture is not None else f"{file}/{row.key}/{number}",
             picture=picture,
             foils=foils_of(caption, seed) if foils else (),
         )
 
 
-def _roles(row: Row, caption: str, extractor: str) -> CaptionRoles:
+def row_roles(row: Row, caption: str, extractor: str) -> CaptionRoles:
+    """The roles of a row's caption: its own under "column", else what an extractor finds.
+
+    Raises:
+        BadRow: roles that do not fit the caption.
+    """
     try:
         if extractor != "column":
             return extract_roles(caption, extractor)

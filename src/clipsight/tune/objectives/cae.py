@@ -1,0 +1,307 @@
+"""Composition attribution enhancement: training that raises the attribution of relations and attributes.
+
+Reconstructed. CLIP-CAE (arXiv-less, EMNLP 2024, 10.18653/v1/2024.emnlp-main.810) names four attributions, attention (AB),
+Grad-CAM (GCB), perturbation (PB) and gradients (GB), and no code of its training is public: the losses and most options
+here are our reading, each of them a switch. The attributions are those of `clipsight.attribution`, graph kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from clipsight.attribution.attention import Layers, attention_rows
+from clipsight.attribution.attention import attention as attention_scores
+from clipsight.attribution.gradcam import activated, gradcam
+from clipsight.attribution.gradient import gradient
+from clipsight.attribution.perturbation import perturbation
+from clipsight.attribution.question import Groups, Question, block_numbers
+from clipsight.attribution.registry import why_not
+from clipsight.errors import Unsupported
+from clipsight.towers.view import TextParts, TextView
+from clipsight.tune.data.batch import ROLE_NUMBERS, Batch
+from clipsight.tune.objectives.cae_losses import (
+    EPS,
+    Loss,
+    Normalise,
+    ObjectSide,
+    Reduce,
+    composition_losses,
+)
+from clipsight.tune.objectives.objective import Needs, Passed, Plain, Stage, Terms
+
+Variant = Literal["ab", "gcb", "pb", "gb"]
+VARIANTS: Mapping[Variant, str] = {
+    "ab": "attention",
+    "gcb": "gradcam",
+    "pb": "perturbation",
+    "gb": "gradient",
+}
+"""Variant -> the attribution it trains."""
+_OBJECT, _ATTRIBUTE, _RELATION = (ROLE_NUMBERS[role] for role in ("object", "attribute", "relation"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaeOptions:
+    """Everything about one CAE loss; None takes the variant's own default.
+
+    Attributes:
+        variant: "ab", "gcb", "pb" or "gb".
+        loss, rho, margin, normalise, reduce: see `composition_losses`.
+        object_side: None is "live" for ab, where a softmax makes words compete anyway, and "detach" for the others.
+        split_rt: half the loss of relations and half that of attributes, instead of both pooled.
+        act: how signed scores become scores of at least 0; None is "softplus" (smooth, so that no word is lost to the
+            gradient) for gcb and pb and first-order gb, "relu" and "abs" are the others.
+        layers: ab: "last", "ends", "all", or block numbers. heads: ab: "mean", "max" or "per_head" (the loss, not the
+            attention, is averaged over heads). rollout: ab: attention rolled out.
+        layer: gcb: block. alpha_grad: gcb: second order through α too. elementwise: gcb: each token with its own slope.
+        gb: "norm" (second order), "input_abs", "input_pos" (second order), or "fd" (first order). eta: gb fd: η.
+        pb_op: pb: what taking out means. pb_score: pb: "similarity" or "text". granularity: pb and fd: "group" takes
+            all words of a group out together, "word_sample" one drawn word of each group in each step, "words" each.
+        image_grad: let the gradient into the picture's feature.
+        shuffled: roles are dealt out to the words of each caption at random, anew at each step: the control.
+        seed: of drawn words and shuffles.
+    """
+
+    variant: Variant
+    loss: Loss = "parity"
+    rho: float = 1.0
+    margin: float = 0.0
+    normalise: Normalise = "content"
+    reduce: Reduce = "mean"
+    object_side: ObjectSide | None = None
+    split_rt: bool = False
+    act: Literal["softplus", "relu", "abs"] | None = None
+    layers: Layers = "last"
+    heads: Literal["mean", "max", "per_head"] = "mean"
+    rollout: bool = False
+    layer: int = -1
+    alpha_grad: bool = False
+    elementwise: bool = False
+    gb: Literal["norm", "input_abs", "input_pos", "fd"] = "norm"
+    eta: float = 1e-2
+    pb_op: Literal["zero_emb", "mask_token", "drop", "key_block"] = "zero_emb"
+    pb_score: Literal["similarity", "text"] = "similarity"
+    granularity: Literal["group", "word_sample", "words"] = "group"
+    image_grad: bool = False
+    shuffled: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            ValueError: an unknown variant, or options that the variant cannot have.
+        """
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant is {self.variant!r}; it is one of {', '.join(VARIANTS)}.")
+        if self.heads == "per_head" and self.rollout:
+            raise ValueError('heads="per_head" does not go with rollout: heads are rolled out as one.')
+
+    @property
+    def side(self) -> ObjectSide:
+        """`object_side`, or the variant's own."""
+        return self.object_side or ("live" if self.variant == "ab" else "detach")
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the pass must be differentiable twice."""
+        return (self.variant == "gb" and self.gb != "fd") or (self.variant == "gcb" and self.alpha_grad)
+
+
+class Cae(Plain):
+    """Raise the attribution of relations and attributes in every caption.
+
+    Example:
+        >>> Cae(CaeOptions(variant="ab", loss="parity")).name
+        'cae_ab'
+    """
+
+    def __init__(self, options: CaeOptions) -> None:
+        self.options = options
+        self.name = f"cae_{options.variant}" + ("_shuffled" if options.shuffled else "")
+
+    def needs(self, view: TextView) -> Needs:
+        """Roles, and what its attribution reads of the text pass.
+
+        Raises:
+            Unsupported: the tower cannot be looked into.
+        """
+        options = self.options
+        if why := why_not(VARIANTS[options.variant], view, {"op": options.pb_op}):
+            raise Unsupported(f"CAE {options.variant} cannot train this model: {why}")
+        parts = view.parts()
+        if not isinstance(parts, TextParts):
+            raise Unsupported(
+                f"CAE {options.variant} cannot train this model: its text tower, {type(view).__name__}, runs in one "
+                "piece. open_clip's own text towers can be trained."
+            )
+        depth = len(parts.blocks)
+        trace: dict[str, tuple[int, ...]] = {}
+        if options.variant == "ab" and options.rollout:
+            first = 0 if options.layers == "last" else block_numbers(options.layers, depth)[0]
+            trace["weights"] = tuple(range(first, depth))
+        elif options.variant == "ab":
+            trace["rows"] = block_numbers(options.layers, depth)
+        elif options.variant == "gcb":
+            trace["normed"] = block_numbers(options.layer, depth)
+        elif options.variant == "gb" and options.gb != "fd":
+            trace["entered"] = (0,)
+        return Needs(trace=trace, explicit=options.explicit, roles=True)
+
+    def setup(self, stage: Stage) -> None:
+        """Nothing: the loss has no parameters."""
+
+    def counts(self, batch: Batch) -> Bool[Tensor, " B"]:
+        """Captions with at least one object and one word of composition that the model sees."""
+        composition, objects = _groups(batch)
+        return composition.any(-1) & objects.any(-1)
+
+    def loss(self, given: Passed) -> Terms:
+        """The sum over the captions that count."""
+        batch, options = given.batch, self.options
+        roles = self._shuffled(batch, given.step) if options.shuffled else batch.roles
+        width = given.question.ids.shape[1]
+        roles, content = roles[:, :width], batch.content[:, :width]
+        scores = self._scores(given, roles)
+        valid = (roles >= _ATTRIBUTE).any(-1) & (roles == _OBJECT).any(-1)
+        each = torch.stack([self._of(one, roles, content) for one in scores]).mean(0)
+        log = self._log(scores.detach().mean(0), roles, content, valid)
+        # touches the graph also where nothing counts, so that every process has gradients
+        return Terms(loss=each.sum() + 0.0 * given.features.text.float().sum(), log=log)
+
+    def export(self) -> Mapping[str, Any]:
+        """Its options, and what it is."""
+        return {"what": "composition attribution enhancement, reconstructed", **asdict(self.options)}
+
+    def _of(self, scores: Tensor, roles: Tensor, content: Tensor) -> Float[Tensor, " T"]:
+        options, objects = self.options, roles == _OBJECT
+
+        def one(composition: Tensor) -> Tensor:
+            return composition_losses(
+                scores,
+                composition,
+                objects,
+                content,
+                options.loss,
+                rho=options.rho,
+                margin=options.margin,
+                object_side=options.side,
+                normalise=options.normalise,
+                reduce=options.reduce,
+            )
+
+        if options.split_rt:
+            return (one(roles == _RELATION) + one(roles == _ATTRIBUTE)) / 2
+        return one(roles >= _ATTRIBUTE)
+
+    def _scores(self, given: Passed, roles: Tensor) -> Float[Tensor, "P T S"]:
+        """Scores of at least 0: one sheet, or one for each head."""
+        question, options = given.question, self.options
+        if options.variant == "ab":
+            if options.heads != "per_head":
+                answer = attention_scores(
+                    question, layers=options.layers, heads=options.heads, rollout=options.rollout
+                )
+                return answer.scores.float()[None]
+            _, rows = attention_rows(question, options.layers)
+            return rows.mean(0).transpose(0, 1)[..., : question.ids.shape[1]]
+        if options.variant == "gcb":
+            answer = gradcam(
+                question,
+                layer=options.layer,
+                elementwise=options.elementwise,
+                act=options.act or "softplus",
+                alpha_grad=options.alpha_grad,
+            )
+            return answer.scores.float()[None]
+        if options.variant == "gb" and options.gb != "fd":
+            return gradient(question, kind=options.gb).scores.float()[None]
+        return self._taken_out(given, roles)[None]
+
+    def _taken_out(self, given: Passed, roles: Tensor) -> Float[Tensor, "T S"]:
+        """What the match loses without words: of perturbation, and of gradient by finite difference."""
+        question = given.question
+        live = [_RELATION, _ATTRIBUTE] if self.options.split_rt else [(_RELATION, _ATTRIBUTE)]
+        if self.options.side == "live":
+            return self._act(self._lost(question, self._spans(given, roles, [*live, _OBJECT])), roles)
+        raised = self._lost(question, self._spans(given, roles, live))
+        # The objects' side is a number, not a path: it needs no graph.
+        with torch.no_grad():
+            still = replace(question, live=False, shared=_detached(question))
+            held = self._lost(still, self._spans(given, roles, [_OBJECT]))
+        return self._act(raised + held, roles)
+
+    def _lost(self, question: Question, spans: Groups) -> Float[Tensor, "T S"]:
+        asked, options = replace(question, spans=spans), self.options
+        if options.variant == "gb":
+            return gradient(asked, kind="fd", eta=options.eta).scores.float()
+        return perturbation(asked, op=options.pb_op, measure=options.pb_score).scores.float()
+
+    def _act(self, lost: Tensor, roles: Tensor) -> Float[Tensor, "T S"]:
+        words = roles > 0
+        return activated(lost, self.options.act or "softplus", words) * words
+
+    def _spans(self, given: Passed, roles: Tensor, groups: list[int | tuple[int, ...]]) -> Groups:
+        """For each text the positions that are taken out together."""
+        found = []
+        for row, (index, line) in enumerate(zip(given.batch.index.tolist(), roles.tolist(), strict=True)):
+            mine = []
+            for number, group in enumerate(groups):
+                wanted = group if isinstance(group, tuple) else (group,)
+                places = tuple(place for place, role in enumerate(line) if role in wanted)
+                if not places:
+                    continue
+                if self.options.granularity == "group":
+                    mine.append(places)
+                elif self.options.granularity == "words":
+                    mine += [(place,) for place in places]
+                else:
+                    key = [self.options.seed, given.step, index if index >= 0 else row, number]
+                    mine.append((places[int(np.random.default_rng(key).integers(len(places)))],))
+            found.append(tuple(mine))
+        return tuple(found)
+
+    def _shuffled(self, batch: Batch, step: int) -> Tensor:
+        """The roles dealt out anew among the words of each caption."""
+        dealt = batch.roles.clone()
+        for row, index in enumerate(batch.index.tolist()):
+            places = batch.content[row].nonzero()[:, 0]
+            rng = np.random.default_rng([self.options.seed, step, index if index >= 0 else row])
+            order = torch.from_numpy(rng.permutation(len(places))).to(places.device)
+            dealt[row, places] = batch.roles[row, places[order]]
+        return dealt
+
+    def _log(self, scores: Tensor, roles: Tensor, content: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """Sums over the captions that count; `gamma` is the mean log of S_O over S_C."""
+        shares = scores * content / ((scores * content).sum(-1, keepdim=True) + EPS)
+        objects, composition = roles == _OBJECT, roles >= _ATTRIBUTE
+
+        def mean(group: Tensor) -> Tensor:
+            return (shares * group).sum(-1) / group.sum(-1).clamp(min=1)
+
+        gamma = ((mean(objects) + EPS) / (mean(composition) + EPS)).log()
+        dead = ((scores <= EPS) & composition).sum(-1) / composition.sum(-1).clamp(min=1)
+        start = scores[:, 0] / (scores.sum(-1) + EPS)
+        said = {
+            "log_gamma": gamma,
+            "s_object": mean(objects),
+            "s_relation": mean(roles == _RELATION),
+            "s_attribute": mean(roles == _ATTRIBUTE),
+            "dead_words": dead,
+            "start_share": start,
+        }
+        return {name: (value * valid).sum() for name, value in said.items()}
+
+
+def _groups(batch: Batch) -> tuple[Tensor, Tensor]:
+    return batch.roles >= _ATTRIBUTE, batch.roles == _OBJECT
+
+
+def _detached(question: Question):  # noqa: ANN202 - a Pass or None
+    shared = question.shared
+    return None if shared is None else replace(shared, features=shared.features.detach())

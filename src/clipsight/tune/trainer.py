@@ -1,0 +1,429 @@
+"""The training loop: steps that can be stopped at any moment and go on exactly, whatever the losses are."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from clipsight.attribution.question import Question
+from clipsight.errors import ClipsightError
+from clipsight.tune.data.batch import Batch
+from clipsight.tune.journal import Journal, read_log
+from clipsight.tune.objectives.objective import Features, Objective, Passed
+from clipsight.tune.parallel import Alone, Parallel
+from clipsight.tune.schedule import Schedule
+from clipsight.tune.state import load_state, save_state
+from clipsight.tune.stopping import StopRule
+
+Row = dict[str, Any]
+MOST_SCALE = math.log(100)
+_RANKS_APART = 1_000_000_007
+
+
+class Encode(Protocol):
+    """A batch to its features, with their graph, and the question that losses of the scope "samples" are handed."""
+
+    def __call__(self, batch: Batch, *, keep: bool = True) -> tuple[Features, Question | None]:
+        """`keep` False: the features alone will be read."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weighted:
+    """A term of the loss.
+
+    Attributes:
+        weight: what it is multiplied by; a term of weight 0 is not run at all.
+        ramp: share of the steps over which the weight grows from 0 in a straight line.
+    """
+
+    objective: Objective
+    weight: float = 1.0
+    ramp: float = 0.0
+
+    def at(self, step: int, steps: int) -> float:
+        """The weight of a step."""
+        grown = 1.0 if not self.ramp else min(1.0, (step + 1) / (self.ramp * steps))
+        return self.weight * grown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """How the loop goes, whatever is trained.
+
+    Attributes:
+        steps: how many. pieces: each process's batch runs in so many pieces; losses are those of the whole batch.
+        clip: longest gradient that is not shortened; 0 shortens none.
+        save_every: steps between checkpoints. log_every: steps between log rows.
+        ratio_every: steps between measures of each term's gradient beside the first term's; 0 for none.
+        evaluate_every: steps between evaluations; 0 for none but at the end.
+        seed: of everything drawn in the model. most_bad: steps in a row with a loss or gradient that is no number, after
+            which the run stops.
+    """
+
+    steps: int
+    pieces: int = 1
+    clip: float = 0.0
+    save_every: int = 100
+    log_every: int = 10
+    ratio_every: int = 0
+    evaluate_every: int = 0
+    seed: int = 0
+    most_bad: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        step: steps done. rows: the whole log, earlier parts of an interrupted run too.
+        stopped: why it ended before its last step, "" when it did not.
+        skipped: steps that were left out because their loss or gradient was no number.
+        seconds: time spent in steps, earlier parts included.
+    """
+
+    step: int
+    rows: tuple[Row, ...]
+    stopped: str
+    skipped: int
+    seconds: float
+
+
+@dataclass(kw_only=True, eq=False)
+class Trainer:
+    """Everything that a run needs; `run` trains, or goes on from the folder's checkpoint.
+
+    Attributes:
+        module: in training mode; all its state is kept in checkpoints.
+        encode: runs its towers. terms: of the loss; the first is what others' gradients are compared with.
+        optimizers: each group's "initial_lr" is multiplied by the schedule.
+        batches: step -> this process's batches from that step on.
+        settings: plain data that a run's checkpoint must agree with.
+        folder: of checkpoints and log; None keeps neither.
+        before_step: called with the step first. evaluate: figures of the model as it is.
+        on_row: called with each row of the log; only by process 0.
+        stop_rules: each may end the run early.
+        tensorboard: also write TensorBoard's files.
+    """
+
+    module: nn.Module
+    encode: Encode
+    terms: Sequence[Weighted]
+    optimizers: Sequence[torch.optim.Optimizer]
+    schedule: Schedule
+    batches: Callable[[int], Iterator[Batch]]
+    loop: Loop
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    parallel: Parallel = field(default_factory=Alone)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    before_step: Callable[[int], None] | None = None
+    evaluate: Callable[[], Mapping[str, float]] | None = None
+    on_row: Callable[[Row], None] | None = None
+    stop_rules: Sequence[StopRule] = ()
+    tensorboard: bool = False
+
+    def run(self) -> Outcome:
+        """Train to the end.
+
+        Raises:
+            ClipsightError: too many steps in a row whose loss or gradient is no number; a checkpoint cannot be written.
+        """
+        self.terms = [term for term in self.terms if term.weight]
+        self._step = self._skipped = self._bad = 0
+        self._seconds = 0.0
+        self._rows: list[Row] = []
+        self._resume()
+        journal = self._journal()
+        stopped = ""
+        try:
+            batches = self.batches(self._step)
+            since, at = time.perf_counter(), self._step
+            while self._step < self.loop.steps:
+                row = self._train_step(next(batches))
+                self._seconds += time.perf_counter() - since
+                since = time.perf_counter()
+                done = self._step
+                last = done == self.loop.steps
+                if done % self.loop.log_every and not last:
+                    row = {}
+                else:
+                    row["seconds_per_step"] = round((self._seconds - self._logged_at) / max(1, done - at), 4)
+                    self._logged_at, at = self._seconds, done
+                every = self.loop.evaluate_every
+                if self.evaluate is not None and (last or (every and done % every == 0)):
+                    row |= {f"eval.{name}": value for name, value in self.evaluate().items()}
+                if row:
+                    self._tell(journal, {"step": done, **row})
+                    stopped = next((why for rule in self.stop_rules if (why := rule(self._rows))), "")
+                since = time.perf_counter()
+                if done % self.loop.save_every == 0 or last or stopped:
+                    self._save()
+                if stopped:
+                    break
+        finally:
+            if journal is not None:
+                journal.close()
+        return Outcome(
+            step=self._step,
+            rows=tuple(self._rows),
+            stopped=stopped,
+            skipped=self._skipped,
+            seconds=self._seconds,
+        )
+
+    def gradients(self, batch: Batch, step: int = 0) -> Row:
+        """Add the gradients of one step to the parameters, all processes together; the terms as they are logged."""
+        batch = batch.to(self.device)
+        if self.loop.pieces == 1:
+            row = self._whole(batch, step)
+        else:
+            row = self._in_pieces(batch, step)
+        self.parallel.average_gradients(self._parameters())
+        return row
+
+    def _train_step(self, batch: Batch) -> Row:
+        step = self._step
+        if self.before_step is not None:
+            self.before_step(step)
+        row = self.gradients(batch, step)
+        longest = self.loop.clip or math.inf
+        norm = nn.utils.clip_grad_norm_(self._parameters(), longest)
+        good = bool(torch.isfinite(norm))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * self.schedule(step)
+            if good:
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        scale = getattr(self.module, "logit_scale", None)
+        if isinstance(scale, Tensor):
+            with torch.no_grad():
+                scale.clamp_(0, MOST_SCALE)
+            row["logit_scale"] = float(scale.detach().exp())
+        if good:
+            for term in self.terms:
+                term.objective.after_step(step)
+        self._step += 1
+        self._count_bad(good)
+        factor = self.schedule(step)
+        rates = {group["initial_lr"] * factor for one in self.optimizers for group in one.param_groups}
+        return {**row, "gradient_norm": float(norm), "lr": max(rates), "skipped": self._skipped}
+
+    def _count_bad(self, good: bool) -> None:
+        self._skipped += not good
+        self._bad = 0 if good else self._bad + 1
+        if self._bad >= self.loop.most_bad:
+            kept = f" The last good checkpoint is in {self.folder}." if self.folder is not None else ""
+            raise ClipsightError(
+                f"the loss or its gradient was no number in {self._bad} steps in a row, up to step {self._step}; the "
+                f"model was left as it was before them.{kept} Usual causes: a learning rate that is too high, half "
+                "precision without room; take a smaller lr, or precision fp32."
+            )
+
+    def _whole(self, batch: Batch, step: int) -> Row:
+        """The batch in one piece."""
+        self._draw(step, 0)
+        features, question = self.encode(batch)
+        counts = self._counts(batch)
+        losses, row = [], {}
+        joint = self._gathered(features)
+        passed = self._passed(batch, features, question, step)
+        for term in self.terms:
+            loss, said = self._term(term, joint, passed, counts)
+            losses.append(term.at(step, self.loop.steps) * loss)
+            row |= said
+        if self.loop.ratio_every and step % self.loop.ratio_every == 0:
+            row |= self._ratios(losses)
+        total = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+        total.backward()
+        row["loss"] = float(total.detach())
+        return row
+
+    def _in_pieces(self, batch: Batch, step: int) -> Row:
+        """In pieces that fit the memory, with the gradient of the whole: features first, then each piece again.
+
+        The way of GradCache (arXiv 2101.06983). Each piece draws the same random numbers both times.
+        """
+        size = -(-len(batch) // self.loop.pieces)
+        pieces = [batch.rows(slice(k, k + size)) for k in range(0, len(batch), size)]
+        seen: list[Features] = []
+        for number, piece in enumerate(pieces):
+            self._draw(step, number)
+            with torch.no_grad():
+                seen.append(self.encode(piece, keep=False)[0])
+        leaves = _leaves(seen)
+        module: Any = self.module
+        joint = self._gathered(
+            Features(
+                **leaves,
+                scale=module.logit_scale.exp(),
+                foil_valid=batch.foil_valid if "foils" in leaves else None,
+                bias=getattr(module, "logit_bias", None),
+            )
+        )
+        row: Row = {}
+        total = 0.0
+        for term in self.terms:
+            if term.objective.scope == "features":
+                loss, said = self._term(term, joint, None, {})
+                loss = term.at(step, self.loop.steps) * loss
+                loss.backward(retain_graph=True)
+                total += float(loss.detach())
+                row |= said
+        counts = self._counts(batch)
+        sums: dict[str, float] = {}
+        for number, piece in enumerate(pieces):
+            self._draw(step, number)
+            features, question = self.encode(piece)
+            rows = slice(number * size, number * size + len(piece))
+            surrogate = sum(
+                (getattr(features, name) * leaf.grad[rows]).sum()
+                for name, leaf in leaves.items()
+                if leaf.grad is not None
+            )
+            passed = self._passed(piece, features, question, step)
+            for term in self.terms:
+                if term.objective.scope == "samples":
+                    loss, said = self._term(term, None, passed, counts)
+                    loss = term.at(step, self.loop.steps) * loss
+                    surrogate = surrogate + loss
+                    total += float(loss.detach())
+                    for name, value in said.items():
+                        sums[name] = sums.get(name, 0.0) + value
+            if isinstance(surrogate, Tensor):
+                surrogate.backward()
+        return {**row, **sums, "loss": total}
+
+    def _term(
+        self, term: Weighted, joint: Features | None, passed: Passed | None, counts: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Row]:
+        """The unweighted loss with its graph, and what it says, the mean over all that counts."""
+        objective = term.objective
+        if objective.scope == "features":
+            terms = objective.loss(joint)
+            said = {f"{objective.name}.{key}": float(value) for key, value in terms.log.items()}
+            return terms.loss, {objective.name: float(terms.loss.detach()), **said}
+        terms, count = objective.loss(passed), counts[objective.name]
+        world = self.parallel.world
+        loss = terms.loss * (world / count.clamp(min=1))
+        values = torch.stack([terms.loss.detach(), *terms.log.values()]).float()
+        mean = (self.parallel.total(values) / count.clamp(min=1)).tolist()
+        names = [objective.name, *(f"{objective.name}.{key}" for key in terms.log)]
+        return loss, dict(zip(names, mean, strict=True))
+
+    def _counts(self, batch: Batch) -> dict[str, Tensor]:
+        """Samples that count, in the batches of all processes."""
+        return {
+            term.objective.name: self.parallel.total(term.objective.counts(batch).sum(dtype=torch.float32))
+            for term in self.terms
+            if term.objective.scope == "samples"
+        }
+
+    def _gathered(self, features: Features) -> Features:
+        gather = self.parallel.gather
+        return Features(
+            image=gather(features.image),
+            text=gather(features.text),
+            scale=features.scale,
+            foils=None if features.foils is None else gather(features.foils),
+            foil_valid=None if features.foil_valid is None else gather(features.foil_valid),
+            bias=features.bias,
+        )
+
+    def _passed(
+        self, batch: Batch, features: Features, question: Question | None, step: int
+    ) -> Passed | None:
+        if question is None:
+            return None
+        return Passed(module=self.module, batch=batch, features=features, question=question, step=step)
+
+    def _ratios(self, losses: Sequence[Tensor]) -> Row:
+        """Length of each weighted term's gradient beside the first term's, over all trained parameters."""
+        lengths = [gradient_length(loss, self._parameters()) for loss in losses]
+        return {
+            f"{term.objective.name}.gradient_ratio": length / lengths[0] if lengths[0] else math.inf
+            for term, length in list(zip(self.terms, lengths, strict=True))[1:]
+        }
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [
+            one
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            for one in group["params"]
+        ]
+
+    def _draw(self, step: int, piece: int) -> None:
+        """What is drawn in a piece depends on seed, step, process and piece alone."""
+        number = self.parallel.rank * self.loop.pieces + piece
+        torch.manual_seed(self.loop.seed * 1_000_003 + step + _RANKS_APART * number)
+
+    def _tell(self, journal: Journal | None, row: Row) -> None:
+        plain = {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
+        self._rows.append(plain)
+        if journal is not None:
+            journal.write(plain)
+        if self.on_row is not None and self.parallel.rank == 0:
+            self.on_row(plain)
+
+    def _journal(self) -> Journal | None:
+        if self.folder is None or self.parallel.rank:
+            return None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Journal(self.folder, self._step, self.tensorboard)
+
+    def _resume(self) -> None:
+        self._logged_at = 0.0
+        if self.folder is None:
+            return
+        state = load_state(self.folder, self.settings)
+        if state is None:
+            return
+        self.module.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for term, saved in zip(self.terms, state["objectives"], strict=True):
+            term.objective.load_state_dict(saved)
+        self._step, self._skipped, self._bad = state["step"], state["skipped"], state["bad"]
+        self._seconds = self._logged_at = state["seconds"]
+        self._rows = [row for row in read_log(self.folder) if row["step"] <= self._step]
+
+    def _save(self) -> None:
+        if self.folder is None or self.parallel.rank:
+            return
+        save_state(
+            self.folder,
+            {
+                "model": self.module.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "objectives": [term.objective.state_dict() for term in self.terms],
+                "step": self._step,
+                "skipped": self._skipped,
+                "bad": self._bad,
+                "seconds": self._seconds,
+            },
+            self.settings,
+        )
+
+
+def gradient_length(loss: Tensor, parameters: Sequence[nn.Parameter]) -> float:
+    """Euclidean length of a loss's gradient; the graph is kept."""
+    found = torch.autograd.grad(loss, list(parameters), retain_graph=True, allow_unused=True)
+    return math.sqrt(sum(float(one.float().square().sum()) for one in found if one is not None))
+
+
+def _leaves(seen: Sequence[Features]) -> dict[str, Tensor]:
+    """Features of all pieces, joined, as leaves that gradients can be asked of."""
+    made = {}
+    for name in ("image", "text", "foils"):
+        found = [getattr(one, name) for one in seen]
+        if all(one is not None for one in found):
+            made[name] = torch.cat(found).detach().requires_grad_()
+    return made
