@@ -1,7 +1,7 @@
 """Train clipsight-tiny from scratch: the plain symmetric contrastive loss on pictures and captions, nothing else.
 
-No mask, role or foil is seen in training. Seeded; writes one JSON line per logged step; a killed run goes on from
-its last checkpoint with the same batches. On two cores:
+No mask, role or foil is seen in training. The loop is clipsight's own trainer: one JSON line per logged step, and a
+killed run goes on from its last checkpoint with the same batches. On two cores:
 
     python scripts/train_tiny.py --out runs/tiny
 
@@ -11,10 +11,10 @@ take Muon steps (https://kellerjordan.github.io/posts/muon/).
 """
 
 import argparse
-import json
+import itertools
 import math
 import os
-import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,6 +29,10 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from clipsight.towers.folder import write_model_folder
+from clipsight.tune.data.batch import Batch
+from clipsight.tune.objectives.contrastive import Contrastive
+from clipsight.tune.objectives.objective import Features
+from clipsight.tune.trainer import Loop, Trainer, Weighted
 from clipsight.world import COLORS, make_scenes, nouns
 
 MODEL = {
@@ -106,7 +110,7 @@ def pixels(images: np.ndarray) -> Tensor:
     return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
 
 
-def batch(pool: Pool, vocabulary: Vocabulary, settings: Settings, step: int) -> tuple[Tensor, Tensor]:
+def make_batch(pool: Pool, vocabulary: Vocabulary, settings: Settings, step: int) -> Batch:
     """The batch of a step; one-object scenes lead at first."""
     rng = np.random.default_rng([settings.seed, step])
     alone = np.flatnonzero(pool.objects == 1)
@@ -120,7 +124,15 @@ def batch(pool: Pool, vocabulary: Vocabulary, settings: Settings, step: int) -> 
     if step >= settings.color_drop_from:
         tokens = without_colors(tokens, vocabulary.colors, settings.color_drop, rng)
     length = min(TOKENS, 8 * math.ceil(int((tokens != 0).sum(1).max()) / 8))
-    return pixels(pool.images[rows]), vocabulary.compact(tokens[:, :length])
+    ids = vocabulary.compact(tokens[:, :length])
+    place, end = torch.arange(length), ids.argmax(-1, keepdim=True)
+    return Batch(
+        images=pixels(pool.images[rows]),
+        ids=ids,
+        content=(place > 0) & (place < end),
+        roles=torch.zeros(ids.shape, dtype=torch.uint8),
+        index=torch.from_numpy(rows),
+    )
 
 
 def without_colors(
@@ -133,7 +145,7 @@ def without_colors(
 
 
 def optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices (unless AdamW is asked for all), AdamW for the rest."""
+    """Muon for the hidden matrices (unless AdamW is asked for all), AdamW for the rest; `rate` is their whole rate."""
     named = list(model.named_parameters())
     hidden = [p for n, p in named if "resblocks" in n and p.ndim == 2 and settings.optimizer == "muon"]
     taken = {id(p) for p in hidden}
@@ -148,6 +160,8 @@ def optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimiz
     if hidden:
         decay = settings.weight_decay
         made.append(torch.optim.Muon(hidden, settings.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    for group in itertools.chain.from_iterable(one.param_groups for one in made):
+        group["initial_lr"] = 1.0
     return made
 
 
@@ -200,69 +214,46 @@ def evaluate(clip: CLIP, vocabulary: Vocabulary, count: int = 300, seed: int = 7
     return {key: round(float(value), 4) for key, value in result.items()}
 
 
-def train(settings: Settings, pool: Pool, out: Path, save_every: int, eval_every: int) -> CLIP:
-    """Train, or go on from the last checkpoint."""
+def make_trainer(settings: Settings, pool: Pool, out: Path, save_every: int, eval_every: int) -> Trainer:
+    """A fresh model under the trainer; its `run` trains, or goes on from the checkpoint in `out`."""
     torch.manual_seed(settings.seed)
     vocabulary = Vocabulary(pool)
     clip = build(vocabulary, settings.dropout).train()
     trainee = Trainee(clip)
-    makers = optimizers(clip, settings)
-    checkpoint, start = out / "checkpoint.pt", 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["settings"] != asdict(settings):
-            raise SystemExit(
-                f"{checkpoint} was made with other settings: {state['settings']}; choose another --out"
-            )
-        clip.load_state_dict(state["model"])
-        for maker, saved in zip(makers, state["optimizers"], strict=True):
-            maker.load_state_dict(saved)
-        start = state["step"]
     forward = torch.compile(lambda params, x, t: functional_call(trainee, params, (x, t)))
-    clock = time.time()
-    with (out / "log.jsonl").open("a") as log, sdpa_kernel(SDPBackend.MATH):
-        for step in range(start, settings.steps):
-            torch.manual_seed(settings.seed * 1_000_003 + step)
-            late = step >= settings.late * settings.steps
-            clip.visual.patch_dropout.prob = settings.late_dropout if late else settings.dropout
-            images, tokens = batch(pool, vocabulary, settings, step)
-            half = {name: p.bfloat16() for name, p in trainee.named_parameters()}
-            seen, said = forward(half, images.bfloat16(), tokens)
-            logits = (
-                clip.logit_scale.exp()
-                * F.normalize(seen.float(), dim=-1)
-                @ F.normalize(said.float(), dim=-1).T
-            )
-            target = torch.arange(len(logits))
-            loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
-            for maker in makers:
-                for group in maker.param_groups:
-                    group["lr"] = rate(step, settings)
-                if torch.isfinite(norm):
-                    maker.step()
-                maker.zero_grad(set_to_none=True)
-            with torch.no_grad():
-                clip.logit_scale.clamp_(max=math.log(100))
-            done = step + 1
-            row: dict[str, float] = {}
-            if done % 20 == 0:
-                row = {"loss": round(loss.item(), 4), "scale": round(clip.logit_scale.exp().item(), 2)}
-                row["seconds_per_step"] = round((time.time() - clock) / 20, 3)
-                clock = time.time()
-            if done % eval_every == 0 or done == settings.steps:
-                row |= evaluate(clip, vocabulary)
-            if row:
-                log.write(json.dumps({"step": done, **row}) + "\n")
-                log.flush()
-            if done % save_every == 0 or done == settings.steps:
-                state = {"model": clip.state_dict(), "optimizers": [m.state_dict() for m in makers]}
-                torch.save(
-                    {**state, "step": done, "settings": asdict(settings)}, checkpoint.with_suffix(".part")
-                )
-                os.replace(checkpoint.with_suffix(".part"), checkpoint)
-    return clip
+
+    def encode(batch: Batch, *, keep: bool = True) -> tuple[Features, None]:
+        half = {name: p.bfloat16() for name, p in trainee.named_parameters()}
+        image, text = forward(half, batch.images.bfloat16(), batch.ids)
+        return Features(image=image, text=text, scale=clip.logit_scale.exp()), None
+
+    def set_dropout(step: int) -> None:
+        late = step >= settings.late * settings.steps
+        clip.visual.patch_dropout.prob = settings.late_dropout if late else settings.dropout
+
+    def batches(start: int) -> Iterator[Batch]:
+        return (make_batch(pool, vocabulary, settings, step) for step in itertools.count(start))
+
+    return Trainer(
+        module=clip,
+        encode=encode,
+        terms=[Weighted(objective=Contrastive())],
+        optimizers=optimizers(clip, settings),
+        schedule=lambda step: rate(step, settings),
+        batches=batches,
+        loop=Loop(
+            steps=settings.steps,
+            clip=1.0,
+            save_every=save_every,
+            log_every=20,
+            evaluate_every=eval_every,
+            seed=settings.seed,
+        ),
+        settings=asdict(settings),
+        folder=out,
+        before_step=set_dropout,
+        evaluate=lambda: evaluate(clip, vocabulary),
+    )
 
 
 def full_state(state: dict[str, Tensor], ids: np.ndarray) -> dict[str, Tensor]:
@@ -317,11 +308,12 @@ def main() -> None:
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--eval-every", type=int, default=500)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     chosen = {name: getattr(args, name) for name in Settings.__dataclass_fields__}
     pool = render_pool(args.pool, args.single, args.mixed, args.seed, os.cpu_count() or 1)
-    clip = train(Settings(**chosen), pool, args.out, args.save_every, args.eval_every)
-    export(clip, Vocabulary(pool), args.out / "clipsight-tiny", chosen)
+    trainer = make_trainer(Settings(**chosen), pool, args.out, args.save_every, args.eval_every)
+    with sdpa_kernel(SDPBackend.MATH):
+        trainer.run()
+    export(trainer.module, Vocabulary(pool), args.out / "clipsight-tiny", chosen)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,12 @@ ARMS = {
     "cae-gcb": "CAE-GCB",
     "cae-pb": "CAE-PB",
     "cae-gb": "CAE-GB",
-    "control": "control: shuffled roles",
+    "control": "control of AB: shuffled roles",
     "ft-hn": "FT + hard negatives",
-    "hn-cae": "hard negatives + best CAE",
+    "hn-cae": "hard negatives + CAE-AB",
+    "control-pb": "control of PB: shuffled roles",
+    "hn-pb": "hard negatives + CAE-PB",
+    "cae-all": "CAE, all four",
 }
 """Arms by id, as they are called in tables and plots."""
 TRAINED = {"ab": "attention", "gcb": "gradcam", "pb": "perturbation", "gb": "gradient"}
@@ -112,5 +115,6 @@ def against(rows: Sequence[Row], arm: str, name: str, base: str = "ft") -> Chang
 
 def trained_on(rows: Sequence[Row], arm: str) -> frozenset[str]:
     """Setups of the attribution that an arm was trained on."""
-    methods = {TRAINED[row.variant] for row in rows if row.arm == arm and row.variant in TRAINED}
+    variants = {one for row in rows if row.arm == arm and row.variant for one in row.variant.split("+")}
+    methods = {TRAINED[one] for one in variants if one in TRAINED}
     return frozenset(name for name, (method, _) in SETUPS.items() if method in methods)

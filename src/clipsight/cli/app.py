@@ -28,6 +28,7 @@ COMMANDS = {
     "world": "Write a data set of the emoji world, with perfect ground truth.",
     "models": "List the models that can be loaded by name.",
     "methods": "List the methods that make maps, with their sources and published numbers.",
+    "tune": "Fine-tune a model so that relations and attributes count.",
     "bench": "Measure: recipes, tasks, composition; or audit a model.",
     "doctor": "Look this installation over: versions, devices, speed settings, bundled model.",
 }
@@ -38,6 +39,13 @@ BENCHES = {
     "audit": "Attribution gap, composition and guards of one model or several, in one HTML page.",
 }
 """What `clipsight bench` measures."""
+TUNINGS = {
+    "cae": "Raise the attribution of relations and attributes: CLIP-CAE, reconstructed.",
+    "contrastive": "The contrastive loss alone, with false captions or a teacher where asked.",
+    "wise": "Between a model and its tuned self: the best place at which retrieval does not suffer.",
+    "soup": "The mean of the weights of several tuned models.",
+}
+"""What `clipsight tune` does."""
 DEBUG = "--debug"
 
 
@@ -55,6 +63,8 @@ def build_app() -> App:
     for order, (name, help_line) in enumerate(COMMANDS.items()):
         if name == "bench":
             app.command(_bench_app(order))
+        elif name == "tune":
+            app.command(_tune_app(order))
         else:
             app.command(f"clipsight.cli.{name}:{name}", name=name, help=help_line, sort_key=order)
     return app
@@ -65,6 +75,13 @@ def _bench_app(order: int) -> App:
     for number, (name, help_line) in enumerate(BENCHES.items()):
         module = "bench" if name in ("world", "tasks") else f"bench_{name}"
         app.command(f"clipsight.cli.{module}:{name}", name=name, help=help_line, sort_key=number)
+    return app
+
+
+def _tune_app(order: int) -> App:
+    app = App(name="tune", help=COMMANDS["tune"], sort_key=order)
+    for number, (name, help_line) in enumerate(TUNINGS.items()):
+        app.command(f"clipsight.cli.tune:{name}", name=name, help=help_line, sort_key=number)
     return app
 
 

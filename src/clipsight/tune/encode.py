@@ -18,9 +18,6 @@ from clipsight.towers.view import TextParts, TextView
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.objectives.objective import Features, Needs
 
-Encode = Callable[[Batch], tuple[Features, "Question | None"]]
-"""A batch to its features, and the question that objectives of the scope "samples" are handed."""
-
 
 class Towers:
     """A model's towers as a step runs them.
@@ -147,7 +144,8 @@ def patch_dropout(module: nn.Module, share: float) -> Iterator[None]:
     visual: Any = module.get_submodule("visual")
     if not isinstance(getattr(visual, "patch_dropout", None), nn.Module):
         raise Unsupported(
-            f"patch dropout needs a vision transformer of open_clip's own; this image tower is a {type(visual).__name__}."
+            f"patch dropout needs a vision transformer of open_clip's own; this image tower is a "
+            f"{type(visual).__name__}."
         )
     from open_clip.transformer import PatchDropout
 

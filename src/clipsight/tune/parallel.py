@@ -1,17 +1,18 @@
 """Several processes as one: rows gathered so that the loss is the global one, gradients averaged so that steps agree.
 
-Gradients are summed here after backward, in one flat message a number type, instead of by DistributedDataParallel: a step
-may run the text tower several times and differentiate inside, which that wrapper does not officially take.
+Gradients are summed here after backward, in one flat message a number type, instead of by DistributedDataParallel: a
+step may run the text tower several times and differentiate inside, which that wrapper does not officially take.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
 
+@runtime_checkable
 class Parallel(Protocol):
     """This process among its fellows."""
 
@@ -91,9 +92,19 @@ class Several:
         return summed
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Mean over the processes, one message for each number type; a missing gradient counts as zero."""
+        """Mean over the processes, one message for each number type.
+
+        A gradient that only some have counts as zero at the others; one that nobody has stays away, so that optimizers
+        leave its parameter alone as they do in one process.
+        """
         by_type: dict[Any, list[nn.Parameter]] = {}
-        for parameter in parameters:
+        parameters = list(parameters)
+        if not parameters:
+            return
+        there = torch.tensor([float(one.grad is not None) for one in parameters], device=parameters[0].device)
+        for parameter, known in zip(parameters, self.total(there).tolist(), strict=True):
+            if not known:
+                continue
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             by_type.setdefault((parameter.grad.dtype, parameter.grad.device), []).append(parameter)

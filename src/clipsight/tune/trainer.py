@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ MOST_SCALE = math.log(100)
 _RANKS_APART = 1_000_000_007
 
 
+@runtime_checkable
 class Encode(Protocol):
     """A batch to its features, with their graph, and the question that losses of the scope "samples" are handed."""
 
@@ -62,8 +63,8 @@ class Loop:
         save_every: steps between checkpoints. log_every: steps between log rows.
         ratio_every: steps between measures of each term's gradient beside the first term's; 0 for none.
         evaluate_every: steps between evaluations; 0 for none but at the end.
-        seed: of everything drawn in the model. most_bad: steps in a row with a loss or gradient that is no number, after
-            which the run stops.
+        seed: of everything drawn in the model.
+        most_bad: steps in a row with a loss or gradient that is no number, after which the run stops.
     """
 
     steps: int
@@ -134,8 +135,15 @@ class Trainer:
 
         Raises:
             ClipsightError: too many steps in a row whose loss or gradient is no number; a checkpoint cannot be written.
+            ValueError: no term has a weight, or two have one name.
         """
         self.terms = [term for term in self.terms if term.weight]
+        names = [term.objective.name for term in self.terms]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                f"the terms of the loss are {names}, those of weight 0 left out; there is at least one, and no name is "
+                "there twice, for the log tells them apart by it. Give a weight, or give the objectives' .name."
+            )
         self._step = self._skipped = self._bad = 0
         self._seconds = 0.0
         self._rows: list[Row] = []
@@ -161,7 +169,7 @@ class Trainer:
                     row |= {f"eval.{name}": value for name, value in self.evaluate().items()}
                 if row:
                     self._tell(journal, {"step": done, **row})
-                    stopped = next((why for rule in self.stop_rules if (why := rule(self._rows))), "")
+                    stopped = self._stopped()
                 since = time.perf_counter()
                 if done % self.loop.save_every == 0 or last or stopped:
                     self._save()
@@ -181,10 +189,8 @@ class Trainer:
     def gradients(self, batch: Batch, step: int = 0) -> Row:
         """Add the gradients of one step to the parameters, all processes together; the terms as they are logged."""
         batch = batch.to(self.device)
-        if self.loop.pieces == 1:
-            row = self._whole(batch, step)
-        else:
-            row = self._in_pieces(batch, step)
+        row = self._whole(batch, step) if self.loop.pieces == 1 else self._in_pieces(batch, step)
+        row["loss"] = sum(term.at(step, self.loop.steps) * row[term.objective.name] for term in self.terms)
         self.parallel.average_gradients(self._parameters())
         return row
 
@@ -220,10 +226,12 @@ class Trainer:
         self._skipped += not good
         self._bad = 0 if good else self._bad + 1
         if self._bad >= self.loop.most_bad:
-            kept = f" The last good checkpoint is in {self.folder}." if self.folder is not None else ""
+            kept = "No checkpoint was written before."
+            if self._kept:
+                kept = f"The last good checkpoint, of step {self._kept}, is in {self.folder}."
             raise ClipsightError(
                 f"the loss or its gradient was no number in {self._bad} steps in a row, up to step {self._step}; the "
-                f"model was left as it was before them.{kept} Usual causes: a learning rate that is too high, half "
+                f"model was left as it was before them. {kept} Usual causes: a learning rate that is too high, half "
                 "precision without room; take a smaller lr, or precision fp32."
             )
 
@@ -243,7 +251,6 @@ class Trainer:
             row |= self._ratios(losses)
         total = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         total.backward()
-        row["loss"] = float(total.detach())
         return row
 
     def _in_pieces(self, batch: Batch, step: int) -> Row:
@@ -269,13 +276,10 @@ class Trainer:
             )
         )
         row: Row = {}
-        total = 0.0
         for term in self.terms:
             if term.objective.scope == "features":
                 loss, said = self._term(term, joint, None, {})
-                loss = term.at(step, self.loop.steps) * loss
-                loss.backward(retain_graph=True)
-                total += float(loss.detach())
+                (term.at(step, self.loop.steps) * loss).backward(retain_graph=True)
                 row |= said
         counts = self._counts(batch)
         sums: dict[str, float] = {}
@@ -292,14 +296,12 @@ class Trainer:
             for term in self.terms:
                 if term.objective.scope == "samples":
                     loss, said = self._term(term, None, passed, counts)
-                    loss = term.at(step, self.loop.steps) * loss
-                    surrogate = surrogate + loss
-                    total += float(loss.detach())
+                    surrogate = surrogate + term.at(step, self.loop.steps) * loss
                     for name, value in said.items():
                         sums[name] = sums.get(name, 0.0) + value
             if isinstance(surrogate, Tensor):
                 surrogate.backward()
-        return {**row, **sums, "loss": total}
+        return {**row, **sums}
 
     def _term(
         self, term: Weighted, joint: Features | None, passed: Passed | None, counts: Mapping[str, Tensor]
@@ -337,11 +339,7 @@ class Trainer:
             bias=features.bias,
         )
 
-    def _passed(
-        self, batch: Batch, features: Features, question: Question | None, step: int
-    ) -> Passed | None:
-        if question is None:
-            return None
+    def _passed(self, batch: Batch, features: Features, question: Question | None, step: int) -> Passed:
         return Passed(module=self.module, batch=batch, features=features, question=question, step=step)
 
     def _ratios(self, losses: Sequence[Tensor]) -> Row:
@@ -353,17 +351,29 @@ class Trainer:
         }
 
     def _parameters(self) -> list[nn.Parameter]:
-        return [
+        """What is trained, in the module's order: to the last bit a norm must not depend on the optimizers' groups."""
+        trained = [
             one
             for optimizer in self.optimizers
             for group in optimizer.param_groups
             for one in group["params"]
         ]
+        place = {id(one): number for number, one in enumerate(self.module.parameters())}
+        return sorted(trained, key=lambda one: place.get(id(one), len(place)))
 
     def _draw(self, step: int, piece: int) -> None:
         """What is drawn in a piece depends on seed, step, process and piece alone."""
         number = self.parallel.rank * self.loop.pieces + piece
         torch.manual_seed(self.loop.seed * 1_000_003 + step + _RANKS_APART * number)
+
+    def _stopped(self) -> str:
+        """Why the run is to end, "" where it is not; process 0 decides, for clocks differ."""
+        why = next((why for rule in self.stop_rules if (why := rule(self._rows))), "")
+        if self.stop_rules:
+            stop = torch.tensor(float(bool(why)), device=self.device)
+            self.parallel.same([stop])
+            why = (why or "process 0 ended the run") if stop else ""
+        return why
 
     def _tell(self, journal: Journal | None, row: Row) -> None:
         plain = {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
@@ -381,6 +391,7 @@ class Trainer:
 
     def _resume(self) -> None:
         self._logged_at = 0.0
+        self._kept = 0
         if self.folder is None:
             return
         state = load_state(self.folder, self.settings)
@@ -391,12 +402,16 @@ class Trainer:
             optimizer.load_state_dict(saved)
         for term, saved in zip(self.terms, state["objectives"], strict=True):
             term.objective.load_state_dict(saved)
-        self._step, self._skipped, self._bad = state["step"], state["skipped"], state["bad"]
+        self._step = self._kept = state["step"]
+        self._skipped, self._bad = state["skipped"], state["bad"]
         self._seconds = self._logged_at = state["seconds"]
         self._rows = [row for row in read_log(self.folder) if row["step"] <= self._step]
 
     def _save(self) -> None:
-        if self.folder is None or self.parallel.rank:
+        if self.folder is None:
+            return
+        self._kept = self._step
+        if self.parallel.rank:
             return
         save_state(
             self.folder,

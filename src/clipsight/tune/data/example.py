@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from clipsight.pictures import PictureSource
 
 RoleSpan = tuple[int, int, str]
-"""First character, the one after the last, role: "object", "attribute" or "relation"; places in the caption as given."""
+"""First character, the one after the last, role: "object", "attribute" or "relation"; places in the caption."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Terms of the loss, each with what it needs of a step."""

@@ -1,11 +1,11 @@
 """Composition attribution enhancement: training that raises the attribution of relations and attributes.
 
-Reconstructed. CLIP-CAE (arXiv-less, EMNLP 2024, 10.18653/v1/2024.emnlp-main.810) names four attributions, attention (AB),
-Grad-CAM (GCB), perturbation (PB) and gradients (GB), and no code of its training is public: the losses and most options
-here are our reading, each of them a switch. The attributions are those of `clipsight.attribution`, graph kept.
+Reconstructed. CLIP-CAE (EMNLP 2024, 10.18653/v1/2024.emnlp-main.810) names four attributions, attention (AB), Grad-CAM
+(GCB), perturbation (PB) and gradients (GB), and no code of its training is public: the losses and most options here are
+our reading, each of them a switch. The attributions are those of `clipsight.attribution`, graph kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from clipsight.attribution.attention import Layers, attention_rows
 from clipsight.attribution.attention import attention as attention_scores
 from clipsight.attribution.gradcam import activated, gradcam
 from clipsight.attribution.gradient import gradient
+from clipsight.attribution.match import exact
 from clipsight.attribution.perturbation import perturbation
 from clipsight.attribution.question import Groups, Question, block_numbers
 from clipsight.attribution.registry import why_not
@@ -61,8 +63,9 @@ class CaeOptions:
         layer: gcb: block. alpha_grad: gcb: second order through α too. elementwise: gcb: each token with its own slope.
         gb: "norm" (second order), "input_abs", "input_pos" (second order), or "fd" (first order). eta: gb fd: η.
         pb_op: pb: what taking out means. pb_score: pb: "similarity" or "text". granularity: pb and fd: "group" takes
-            all words of a group out together, "word_sample" one drawn word of each group in each step, "words" each.
-        image_grad: let the gradient into the picture's feature.
+            all tokens of a group out together, "word_sample" one drawn token of each group in each step, which then
+            stands for the group, "words" each by itself.
+        image_grad: let the gradient into the picture's feature, where a score depends on it.
         shuffled: roles are dealt out to the words of each caption at random, anew at each step: the control.
         seed: of drawn words and shuffles.
     """
@@ -106,6 +109,11 @@ class CaeOptions:
     def side(self) -> ObjectSide:
         """`object_side`, or the variant's own."""
         return self.object_side or ("live" if self.variant == "ab" else "detach")
+
+    @property
+    def takes_out(self) -> bool:
+        """Whether scores are differences of features, with and without words."""
+        return self.variant == "pb" or (self.variant == "gb" and self.gb == "fd")
 
     @property
     def explicit(self) -> bool:
@@ -165,9 +173,12 @@ class Cae(Plain):
         """The sum over the captions that count."""
         batch, options = given.batch, self.options
         roles = self._shuffled(batch, given.step) if options.shuffled else batch.roles
-        width = given.question.ids.shape[1]
+        question = self._question(given)
+        width = question.ids.shape[1]
         roles, content = roles[:, :width], batch.content[:, :width]
-        scores = self._scores(given, roles)
+        if options.takes_out and options.granularity == "word_sample":
+            roles = self._drawn(batch, roles, given.step)
+        scores = self._scores(question, roles)
         valid = (roles >= _ATTRIBUTE).any(-1) & (roles == _OBJECT).any(-1)
         each = torch.stack([self._of(one, roles, content) for one in scores]).mean(0)
         log = self._log(scores.detach().mean(0), roles, content, valid)
@@ -177,6 +188,17 @@ class Cae(Plain):
     def export(self) -> Mapping[str, Any]:
         """Its options, and what it is."""
         return {"what": "composition attribution enhancement, reconstructed", **asdict(self.options)}
+
+    def _question(self, given: Passed) -> Question:
+        question, features = given.question, given.features
+        assert question is not None  # `needs` let no other tower through
+        if self.options.image_grad:
+            image = F.normalize(exact(features.image), dim=-1)
+            question = replace(question, match=replace(question.match, image=image))
+        if self.options.takes_out and features.text.dtype.itemsize < 4:
+            # Under autocast the whole text is rounded and its variants are not: their difference would be the rounding.
+            question = replace(question, shared=None)
+        return question
 
     def _of(self, scores: Tensor, roles: Tensor, content: Tensor) -> Float[Tensor, " T"]:
         options, objects = self.options, roles == _OBJECT
@@ -199,15 +221,15 @@ class Cae(Plain):
             return (one(roles == _RELATION) + one(roles == _ATTRIBUTE)) / 2
         return one(roles >= _ATTRIBUTE)
 
-    def _scores(self, given: Passed, roles: Tensor) -> Float[Tensor, "P T S"]:
+    def _scores(self, question: Question, roles: Tensor) -> Float[Tensor, "P T S"]:
         """Scores of at least 0: one sheet, or one for each head."""
-        question, options = given.question, self.options
+        options = self.options
         if options.variant == "ab":
             if options.heads != "per_head":
                 answer = attention_scores(
                     question, layers=options.layers, heads=options.heads, rollout=options.rollout
                 )
-                return answer.scores.float()[None]
+                return exact(answer.scores)[None]
             _, rows = attention_rows(question, options.layers)
             return rows.mean(0).transpose(0, 1)[..., : question.ids.shape[1]]
         if options.variant == "gcb":
@@ -218,53 +240,53 @@ class Cae(Plain):
                 act=options.act or "softplus",
                 alpha_grad=options.alpha_grad,
             )
-            return answer.scores.float()[None]
+            return exact(answer.scores)[None]
         if options.variant == "gb" and options.gb != "fd":
-            return gradient(question, kind=options.gb).scores.float()[None]
-        return self._taken_out(given, roles)[None]
+            return exact(gradient(question, kind=options.gb).scores)[None]
+        return self._taken_out(question, roles)[None]
 
-    def _taken_out(self, given: Passed, roles: Tensor) -> Float[Tensor, "T S"]:
+    def _taken_out(self, question: Question, roles: Tensor) -> Float[Tensor, "T S"]:
         """What the match loses without words: of perturbation, and of gradient by finite difference."""
-        question = given.question
         live = [_RELATION, _ATTRIBUTE] if self.options.split_rt else [(_RELATION, _ATTRIBUTE)]
         if self.options.side == "live":
-            return self._act(self._lost(question, self._spans(given, roles, [*live, _OBJECT])), roles)
-        raised = self._lost(question, self._spans(given, roles, live))
+            return self._act(self._lost(question, self._spans(roles, [*live, _OBJECT])), roles)
+        raised = self._lost(question, self._spans(roles, live))
         # The objects' side is a number, not a path: it needs no graph.
         with torch.no_grad():
             still = replace(question, live=False, shared=_detached(question))
-            held = self._lost(still, self._spans(given, roles, [_OBJECT]))
+            held = self._lost(still, self._spans(roles, [_OBJECT]))
         return self._act(raised + held, roles)
 
     def _lost(self, question: Question, spans: Groups) -> Float[Tensor, "T S"]:
         asked, options = replace(question, spans=spans), self.options
         if options.variant == "gb":
-            return gradient(asked, kind="fd", eta=options.eta).scores.float()
-        return perturbation(asked, op=options.pb_op, measure=options.pb_score).scores.float()
+            return exact(gradient(asked, kind="fd", eta=options.eta).scores)
+        return exact(perturbation(asked, op=options.pb_op, measure=options.pb_score).scores)
 
     def _act(self, lost: Tensor, roles: Tensor) -> Float[Tensor, "T S"]:
         words = roles > 0
         return activated(lost, self.options.act or "softplus", words) * words
 
-    def _spans(self, given: Passed, roles: Tensor, groups: list[int | tuple[int, ...]]) -> Groups:
+    def _spans(self, roles: Tensor, groups: Sequence[int | tuple[int, ...]]) -> Groups:
         """For each text the positions that are taken out together."""
         found = []
-        for row, (index, line) in enumerate(zip(given.batch.index.tolist(), roles.tolist(), strict=True)):
+        for line in roles.tolist():
             mine = []
-            for number, group in enumerate(groups):
-                wanted = group if isinstance(group, tuple) else (group,)
-                places = tuple(place for place, role in enumerate(line) if role in wanted)
-                if not places:
-                    continue
-                if self.options.granularity == "group":
-                    mine.append(places)
-                elif self.options.granularity == "words":
-                    mine += [(place,) for place in places]
-                else:
-                    key = [self.options.seed, given.step, index if index >= 0 else row, number]
-                    mine.append((places[int(np.random.default_rng(key).integers(len(places)))],))
+            for places in _places(line, groups):
+                mine += [(place,) for place in places] if self.options.granularity == "words" else [places]
             found.append(tuple(mine))
         return tuple(found)
+
+    def _drawn(self, batch: Batch, roles: Tensor, step: int) -> Tensor:
+        """The roles of one token of each group, drawn; the others have none."""
+        groups = [_RELATION, _ATTRIBUTE] if self.options.split_rt else [(_RELATION, _ATTRIBUTE)]
+        kept = torch.zeros_like(roles)
+        for row, (index, line) in enumerate(zip(batch.index.tolist(), roles.tolist(), strict=True)):
+            rng = np.random.default_rng([self.options.seed, step, index if index >= 0 else row])
+            for places in _places(line, [*groups, _OBJECT]):
+                place = places[int(rng.integers(len(places)))]
+                kept[row, place] = line[place]
+        return kept
 
     def _shuffled(self, batch: Batch, step: int) -> Tensor:
         """The roles dealt out anew among the words of each caption."""
@@ -296,6 +318,13 @@ class Cae(Plain):
             "start_share": start,
         }
         return {name: (value * valid).sum() for name, value in said.items()}
+
+
+def _places(line: list[int], groups: Sequence[int | tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Positions of each group of roles that the text has."""
+    wanted = [group if isinstance(group, tuple) else (group,) for group in groups]
+    found = [tuple(place for place, role in enumerate(line) if role in group) for group in wanted]
+    return [places for places in found if places]
 
 
 def _groups(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ The paper's loss was not at hand and its code is not public: none of these is kn
 r are token scores that are not negative, C the tokens of relations and attributes, O those of objects, S their means.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
@@ -81,7 +82,7 @@ class _Asked:
 
 
 def _parity(asked: _Asked) -> Tensor:
-    behind = (asked.o + EPS).log() - (asked.c + EPS).log() + torch.tensor(asked.rho).log().item()
+    behind = (asked.o + EPS).log() - (asked.c + EPS).log() + math.log(asked.rho)
     return behind.relu()
 
 

@@ -7,12 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipsight.attribution.match import exact
 from clipsight.tune.objectives.objective import Features, Plain, Scope, Terms
 
 
 def similarity_logits(features: Features) -> Float[Tensor, "B B"]:
-    """Scaled cosines of every picture (rows) with every text, in float32."""
-    image, text = F.normalize(features.image.float(), dim=-1), F.normalize(features.text.float(), dim=-1)
+    """Scaled cosines of every picture (rows) with every text, at least in float32."""
+    image, text = F.normalize(exact(features.image), dim=-1), F.normalize(exact(features.text), dim=-1)
     logits = features.scale * image @ text.T
     return logits if features.bias is None else logits + features.bias
 

@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clipsight.attribution.match import exact
-from clipsight.attribution.question import opened
-from clipsight.errors import Unsupported
-from clipsight.towers.view import TextParts, TextView
+from clipsight.towers.view import TextView
 from clipsight.tune.lora import absorb
-from clipsight.tune.objectives.objective import Needs, Passed, Plain, Stage, Terms
+from clipsight.tune.objectives.objective import Passed, Plain, Stage, Terms
 
 
 def squared_distance(feature: Float[Tensor, "B E"], teacher: Float[Tensor, "B E"]) -> Float[Tensor, " B"]:

@@ -1,0 +1,88 @@
+"""The weight of a loss by the length of its gradient: λ such that it pulls a share as hard as the rest."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from clipsight.errors import ClipsightError
+from clipsight.tune.data.batch import Batch
+from clipsight.tune.objectives.objective import Objective
+from clipsight.tune.trainer import Trainer, Weighted
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Term:
+    """A term of the loss whose weight may still be open.
+
+    Attributes:
+        weight: λ; None chooses it so that λ ‖∇L‖ is `ratio` times the gradient of the terms that have a weight, over
+            the text tower's parameters before the first step.
+        ratio: see above. ramp: share of the steps over which the weight grows from 0.
+    """
+
+    objective: Objective
+    weight: float | None = None
+    ratio: float = 0.3
+    ramp: float = 0.1
+
+
+def calibrated(
+    terms: Sequence[Term],
+    trainer: Callable[[Sequence[Weighted]], Trainer],
+    batches: Iterable[Batch],
+    parameters: Sequence[nn.Parameter],
+) -> list[Weighted]:
+    """The terms with all weights known.
+
+    Args:
+        terms: at least one has a weight.
+        trainer: makes a trainer of terms; it takes no step here.
+        batches: what gradients are measured on, this process's own. parameters: over which they are measured.
+
+    Raises:
+        ValueError: no term has a weight.
+        ClipsightError: a loss that has no gradient here, so that no weight can be told.
+    """
+    open_ones = [term for term in terms if term.weight is None]
+    if not open_ones:
+        return [_weighted(term, term.weight or 0.0) for term in terms]
+    fixed = [_weighted(replace(term, ramp=0.0), term.weight) for term in terms if term.weight]
+    if not fixed:
+        raise ValueError(
+            "every weight was left open; one loss at least has a weight, such as the contrastive loss 1."
+        )
+    alone = [fixed, *([_weighted(replace(term, ramp=0.0), 1.0)] for term in open_ones)]
+    lengths = [0.0] * len(alone)
+    for step, batch in enumerate(batches):
+        for number, some in enumerate(alone):
+            lengths[number] += _length(trainer(some), batch, step, parameters)
+    found = dict(zip(map(id, open_ones), lengths[1:], strict=True))
+    made = []
+    for term in terms:
+        weight = term.weight
+        if weight is None:
+            own = found[id(term)]
+            if not own > 0:
+                raise ClipsightError(
+                    f"the weight of {term.objective.name} cannot be told: it has no gradient before the first step "
+                    "(all captions are at its aim already, or none has both objects and relations or attributes). "
+                    "Give its weight."
+                )
+            weight = term.ratio * lengths[0] / own
+        made.append(_weighted(term, weight))
+    return made
+
+
+def _weighted(term: Term, weight: float | None) -> Weighted:
+    return Weighted(objective=term.objective, weight=weight or 0.0, ramp=term.ramp)
+
+
+def _length(trainer: Trainer, batch: Batch, step: int, parameters: Sequence[nn.Parameter]) -> float:
+    everything = list(trainer.module.parameters())
+    trainer.gradients(batch, step)
+    found = [one.grad.float().square().sum() for one in parameters if one.grad is not None]
+    for one in everything:
+        one.grad = None
+    return float(torch.stack(found).sum().sqrt()) if found else 0.0
