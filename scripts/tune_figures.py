@@ -223,14 +223,16 @@ def _colour(arm: str) -> str:
     known = ("cae-ab", "cae-gcb", "cae-pb", "cae-gb")
     if arm in known:
         return (MODEL_COLOURS[1], MODEL_COLOURS[5], MODEL_COLOURS[2], MODEL_COLOURS[3])[known.index(arm)]
-    return {"ft": LIGHT.ink, "ft-hn": MODEL_COLOURS[4], "hn-cae": MODEL_COLOURS[0]}.get(
-        arm, "#7b858f" if arm == "zero" else "#a8794a"
-    )
+    others = {"zero": "#7b858f", "ft": LIGHT.ink, "ft-hn": MODEL_COLOURS[4], "hn-cae": MODEL_COLOURS[0]}
+    others |= {"cae-all": "#7a3fa0", "hn-pb": "#0b6b52", "control-pb": "#c9a27c"}
+    return others.get(arm, "#a8794a")
 
 
 def _marker(arm: str) -> str:
     marks = {"zero": "X", "ft": "s", "cae-gcb": "^", "cae-pb": "v", "cae-gb": "P"}
-    return {**marks, "control": "D", "ft-hn": "<", "hn-cae": ">"}.get(arm, "o")
+    return {**marks, "control": "D", "control-pb": "d", "ft-hn": "<", "hn-cae": ">", "hn-pb": "h", "cae-all": "*"}.get(
+        arm, "o"
+    )
 
 
 def _dots(axes: "Axes", found: np.ndarray, line: float, colour: str) -> None:

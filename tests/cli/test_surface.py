@@ -10,9 +10,13 @@ from pathlib import Path
 
 from cyclopts import ArgumentCollection
 
-from clipsight.cli.app import BENCHES, COMMANDS, build_app
+from clipsight.cli.app import BENCHES, COMMANDS, TUNINGS, build_app
 
-LINES = {**COMMANDS, **{f"bench {name}": line for name, line in BENCHES.items()}}
+LINES = {
+    **COMMANDS,
+    **{f"bench {name}": line for name, line in BENCHES.items()},
+    **{f"tune {name}": line for name, line in TUNINGS.items()},
+}
 """Commands in words, with their line of help."""
 
 

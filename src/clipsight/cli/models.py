@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
-from clipsight.cli.options import BUNDLED, read_method
+from clipsight.cli.options import BUNDLED_MODELS, read_method
 from clipsight.cli.outcome import DONE, FAILED, complain, print_json, side_terminal, terminal
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _supporting(pattern: str, method: str, *, as_json: bool) -> int:
     unlisted = [
         name
         for name in _pretrained_tags()
-        if name not in architectures() and name != BUNDLED and _fits(name, pattern)
+        if name not in architectures() and name not in BUNDLED_MODELS and _fits(name, pattern)
     ]
     if unlisted:
         complain(f"note: not in the table, so load them and print lens.card: {', '.join(unlisted)}.")
@@ -107,7 +107,7 @@ def _none_fits(pattern: str) -> int:
 def _pretrained_tags() -> dict[str, list[str]]:
     import open_clip
 
-    tags: dict[str, list[str]] = {BUNDLED: []}
+    tags: dict[str, list[str]] = {name: [] for name in BUNDLED_MODELS}
     for name, tag in open_clip.list_pretrained():
         tags.setdefault(name, []).append(tag)
     return tags

@@ -21,6 +21,7 @@ Resolution = Literal["native", "square"] | int | tuple[int, int]
 DEFAULT_MODEL = "ViT-B-16"
 DEFAULT_PRETRAINED = "openai"
 BUNDLED = "clipsight-tiny"
+BUNDLED_MODELS = (BUNDLED, "clipsight-tiny-cae")
 
 
 @Parameter(name="*")
@@ -56,7 +57,7 @@ class ModelOptions:
         if pretrained is None and self.model == DEFAULT_MODEL:
             pretrained = DEFAULT_PRETRAINED
         local = (
-            self.model == BUNDLED
+            self.model in BUNDLED_MODELS
             or self.model.startswith("local-dir:")
             or any(Path(word.partition("#")[0]).is_file() for word in (self.model, pretrained) if word)
         )

@@ -1,5 +1,6 @@
 """`clipsight tune`: fine-tune a model so that relations and attributes count."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,10 +14,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from clipsight.cli.outcome import DONE, FAILED, print_json, side_terminal, terminal
+from clipsight.cli.outcome import DONE, print_json, side_terminal, terminal
 from clipsight.cli.tune_options import (
     DataChoice,
     LossChoice,
+    PairsChoice,
     RunChoice,
     TuneModel,
     TuneOutput,
@@ -24,9 +26,16 @@ from clipsight.cli.tune_options import (
 )
 
 if TYPE_CHECKING:
-    from clipsight.tune import Term
+    from clipsight.tune import Term, TunedModel
 
 MODEL, RUN, LOSSES = TuneModel(), RunChoice(), LossChoice()
+FIGURES = {
+    "batch_top1": "top-1",
+    "foils_below": "false below",
+    "valid": "count",
+    "gradient_ratio": "gradient",
+}
+"""What a loss says of itself in the log -> what the line of progress calls it."""
 
 Variants = Annotated[tuple[Literal["ab", "gcb", "pb", "gb"], ...], Parameter(consume_multiple=True)]
 
@@ -70,18 +79,19 @@ def cae(
     loads in clipsight and open_clip.
 
     Args:
-        variant: whose attribution is raised: `ab` attention, `gcb` Grad-CAM, `pb` perturbation, `gb` gradients; several
+        variant: Whose attribution is raised: `ab` attention, `gcb` Grad-CAM, `pb` perturbation, `gb` gradients; several
             are added.
-        loss: how far composition lags behind objects.
+        loss: How far composition lags behind objects.
         weight: λ of each variant. Without one: such that its gradient is --gradient-ratio of the contrastive loss's.
-        gradient_ratio: see --weight.
-        ramp: share of the steps over which λ grows.
-        rho: ρ of parity. margin: m of margin.
-        normalise: scores as shares of the words' sum, of all positions', or as they are.
-        reduce: a group's score is the mean or the sum of its tokens.
-        object_side: `detach` lets no object lose; without one: `live` for ab, `detach` for the others.
-        split_rt: relations and attributes each by itself.
-        act: how signed scores are made positive.
+        gradient_ratio: See --weight.
+        ramp: Share of the steps over which λ grows.
+        rho: With --loss parity, how many times the objects' score composition is to reach.
+        margin: With --loss margin, by how much composition is to lead.
+        normalise: Scores as shares of the words' sum, of all positions', or as they are.
+        reduce: A group's score is the mean or the sum of its tokens.
+        object_side: `detach` lets no object lose. Without one: `live` for ab, `detach` for the others.
+        split_rt: Relations and attributes each by itself.
+        act: How signed scores are made positive. Without one: what fits the variant.
         layers: ab: `last`, `ends`, `all`, or block numbers with commas.
         heads: ab: their mean, maximum, or each by itself.
         rollout: ab: attention rolled out.
@@ -93,8 +103,8 @@ def cae(
         pb_op: pb: what taking words out means.
         pb_score: pb: similarity lost to the picture, or change of the text itself.
         granularity: pb, gb fd: groups of words, one drawn word of each group, or every word.
-        image_grad: let the gradient into the picture's feature.
-        shuffled: the control: roles dealt out at random.
+        image_grad: Let the gradient into the picture's feature.
+        shuffled: The control: roles dealt out at random.
     """
     from clipsight.cli.outcome import Misuse
     from clipsight.tune import Cae, CaeOptions, Term
@@ -151,7 +161,7 @@ def wise(
     zero: str,
     tuned: str,
     *,
-    data: DataChoice,
+    data: PairsChoice,
     out: Path,
     pretrained: str | None = None,
     alphas: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
@@ -166,22 +176,24 @@ def wise(
     of captions told from a false one, and retrieval, which may fall by --allowed.
 
     Args:
-        zero: the model before tuning. tuned: after it, `local-dir:RUN/model`.
-        out: folder of the model at the chosen place.
-        pretrained: weights of `zero`.
-        alphas: places, 0 the model before and 1 the tuned one.
-        allowed: how far retrieval may fall.
-        device: where to compute.
-        overwrite: replace a model that lies there.
-        json: print one JSON document.
+        zero: The model before tuning.
+        tuned: The model after it, `local-dir:RUN/model`.
+        out: Folder of the model at the chosen place.
+        pretrained: Weights of ZERO: an open_clip tag, or path of a file.
+        alphas: Places that are tried, 1 the tuned model; 0, the model before, always is.
+        allowed: How far retrieval, from 0 to 1, may fall.
+        device: Where to compute: `cpu`, `cuda`. Without one: an accelerator if there is one.
+        overwrite: Replace a model that lies there.
+        json: Print one JSON document on standard output and nothing else.
     """
     from clipsight.tune.sweep import chosen_between
 
+    pairs = data.open(out)
     with side_terminal().status("between the two ..."):
         sweep, folder = chosen_between(
             zero,
             tuned,
-            data.open(out),
+            pairs,
             out,
             pretrained=pretrained,
             alphas=alphas,
@@ -190,7 +202,7 @@ def wise(
             overwrite=overwrite,
         )
     if json:
-        print_json({**sweep.to_dict(), "folder": str(folder)})
+        print_json({"model": str(folder), **sweep.to_dict()})
         return DONE
     from rich.table import Table
 
@@ -202,6 +214,7 @@ def wise(
         mark = " ←" if row.alpha == sweep.chosen else ""
         table.add_row(f"{row.alpha:.2f}{mark}", *(f"{row.scores[name]:.4f}" for name in names))
     terminal().print(table)
+    terminal().print("foils: captions that score above a false one; i2t, t2i: the right one found first")
     terminal().print(sweep.why, markup=False)
     terminal().print(f"Model: local-dir:{folder}", markup=False)
     return DONE
@@ -213,20 +226,25 @@ def soup(
     out: Path,
     model: str | None = None,
     overwrite: bool = False,
+    json: bool = False,
 ) -> int:
     """The mean of the weights of several tuned models, such as those of the four variants.
 
     Args:
-        models: folders, or .pt or .safetensors files, of one architecture.
-        out: folder of the mean.
+        models: Folders, or .pt or .safetensors files, of one architecture.
+        out: Folder of the mean.
         model: open_clip name of the architecture, for weights alone.
-        overwrite: replace a model that lies there.
+        overwrite: Replace a model that lies there.
+        json: Print one JSON document on standard output and nothing else.
     """
     from clipsight.tune.averaging import average_checkpoints
 
     paths = [one.removeprefix("local-dir:") for one in models]
     made = average_checkpoints(paths, out, model=model, overwrite=overwrite)
-    terminal().print(f"Model: local-dir:{made.folder}", markup=False)
+    if json:
+        print_json({"model": str(made.folder), "of": list(models)})
+    else:
+        terminal().print(f"Model: local-dir:{made.folder}", markup=False)
     return DONE
 
 
@@ -235,26 +253,23 @@ def _train(
 ) -> int:
     from clipsight.tune import TuneFacts, tune
     from clipsight.tune.data.crop import Crop
+    from clipsight.tune.run import launched
 
-    examples = data.open(output.out)
-    console = side_terminal()
+    _, group = launched(model.device)  # what is missing is said before minutes are spent on data
+    settings = run.settings()
+    examples = data.open(output.out, data.roles)
     bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=side_terminal(),
         transient=True,
+        disable=group.rank > 0,
     )
     with bars:
-        task = bars.add_task("getting ready", total=None)
-
-        def told(row: dict[str, Any]) -> None:
-            bars.update(task, description=said(row), completed=row["step"], total=steps)
-
-        settings = run.settings()
-        steps = settings.steps
+        task = bars.add_task("getting ready", total=settings.steps_of(len(examples)))
         made = tune(
             model.model,
             examples,
@@ -268,50 +283,66 @@ def _train(
             matching=data.matching(),
             facts=TuneFacts(base="", command=_command()),
             overwrite=output.overwrite,
-            on_row=told,
+            on_row=lambda row: bars.update(task, description=said(row), completed=row["step"]),
         )
-    outcome, last = made.outcome, made.outcome.rows[-1] if made.outcome.rows else {}
-    folder = None if made.folder is None else str(made.folder)
-    if output.json:
-        print_json(
-            {
-                "model": folder,
-                "steps": outcome.step,
-                "stopped": outcome.stopped,
-                "skipped": outcome.skipped,
-                "seconds": outcome.seconds,
-                "weights": dict(made.weights),
-                "last": last,
-            }
-        )
-    else:
-        show = terminal()
-        show.print(said(last), markup=False)
-        if outcome.skipped:
-            show.print(
-                f"{outcome.skipped} steps were left out: their loss or gradient was no number.", markup=False
-            )
-        if outcome.stopped:
-            show.print(f"Stopped after {outcome.step} steps: {outcome.stopped}.", markup=False)
-        if folder is not None:
-            show.print(f"Model: local-dir:{folder} (README.md there says how to load it)", markup=False)
-        elif not outcome.stopped:
-            return FAILED
+    if group.rank == 0:
+        (_print_document if output.json else _tell)(made)
     return DONE
 
 
-def said(row: dict[str, Any]) -> str:
-    """A row of the log on one line: the losses, γ, valid share, gradient ratios, speed."""
-    import math
+def _print_document(made: "TunedModel") -> None:
+    outcome = made.outcome
+    print_json(
+        {
+            "model": None if made.folder is None else str(made.folder),
+            "steps": outcome.step,
+            "stopped": outcome.stopped,
+            "skipped": outcome.skipped,
+            "seconds": outcome.seconds,
+            "weights": dict(made.weights),
+            "last": outcome.rows[-1] if outcome.rows else {},
+        }
+    )
 
-    words = [f"step {row.get('step', 0)}", f"loss {row.get('loss', float('nan')):.3f}"]
+
+def _tell(made: "TunedModel") -> None:
+    outcome, show = made.outcome, terminal()
+    if outcome.rows:
+        show.print(said(outcome.rows[-1]), markup=False)
+    weights = ", ".join(f"{name} {weight:.3g}" for name, weight in made.weights.items())
+    show.print(f"Weights of the losses: {weights}", markup=False)
+    if outcome.skipped:
+        show.print(
+            f"{outcome.skipped} steps were left out: their loss or gradient was no number.", markup=False
+        )
+    if made.folder is None:
+        show.print(
+            f"Stopped after {outcome.step} steps: {outcome.stopped}. There is no model yet; the same command goes on.",
+            markup=False,
+        )
+    else:
+        show.print(f"Model: local-dir:{made.folder} (README.md there says how to load it)", markup=False)
+
+
+def said(row: dict[str, Any]) -> str:
+    """A row of the log on one line: the losses, each with what it says of itself, validation, speed."""
+    words = [f"step {row['step']}"]
+    if "loss" in row:
+        words.append(f"loss {row['loss']:.3f}")
+    about: dict[str, list[str]] = {}
     for name, value in row.items():
-        if name.endswith(".log_gamma"):
-            words.append(f"{name.partition('.')[0]} γ {math.exp(value):.2f}")
-        elif name.endswith((".batch_top1", ".valid", ".gradient_ratio")):
-            words.append(f"{name.replace('_', ' ').replace('.', ' ')} {value:.2f}")
-        elif "." not in name and name.startswith(("contrastive", "cae", "own", "distill")):
-            words.append(f"{name} {value:.3f}")
+        owner, dot, figure = name.partition(".")
+        if owner == "eval":
+            words.append(f"{figure} {value:.2f}")
+        elif dot:
+            told = about.setdefault(owner, [])
+            if figure == "log_gamma":
+                told.append(f"γ {math.exp(value):.2f}")
+            elif figure in FIGURES:
+                told.append(f"{FIGURES[figure]} {value:.2f}")
+    for owner, told in about.items():
+        if owner in row:
+            words.append(f"{owner} {row[owner]:.3f}" + (f" ({', '.join(told)})" if told else ""))
     if "seconds_per_step" in row:
         words.append(f"{row['seconds_per_step']:.2f} s a step")
     return " · ".join(words)

@@ -4,18 +4,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from clipsight.cli.outcome import Misuse
 from clipsight.cli.progress import told
 
 if TYPE_CHECKING:
-    from clipsight.tune import DataOptions as TuningData
     from clipsight.tune import Matching, Term, TuneSettings
     from clipsight.tune.data.example import Examples
 
 
-@Parameter(name="*")
+MODEL, DATA, OUTPUT, RUN, LOSSES = (
+    Group(name, sort_key=place)
+    for place, name in enumerate(("Model", "Data", "Output", "Training", "Losses beside it"), 1)
+)
+"""What options are listed under; a command's own come first."""
+
+
+@Parameter(name="*", group=MODEL)
 @dataclass(frozen=True, kw_only=True)
 class TuneModel:
     """What is tuned."""
@@ -33,10 +39,10 @@ class TuneModel:
     """Activation, on or off. Without one: what the tag, the configuration or the file says."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=DATA)
 @dataclass(frozen=True, kw_only=True)
-class DataChoice:
-    """What it is tuned on."""
+class PairsChoice:
+    """Which pairs are looked at."""
 
     data: str
     """Pairs of picture and caption: a .tsv, .csv or .jsonl file (columns filepath and title, or image and caption),
@@ -45,15 +51,42 @@ class DataChoice:
     images: Path | None = None
     """Folder that pictures are named from. Without one: that of the file."""
 
-    roles: str = "auto"
-    """Which words are objects, attributes, relations: `auto` is what the data says, else `rules`; or `spacy`,
-    `textblob`."""
-
     per_picture: int | None = None
     """At most so many captions of a picture."""
 
     limit: int | None = None
     """At most so many pairs."""
+
+    cache: Path | None = None
+    """Folder for roles and scenes that were made. Without one: `data` below --out."""
+
+    processes: int = 1
+    """How many parse captions and draw scenes."""
+
+    def open(self, out: Path, roles: str = "none") -> "Examples":
+        """The pairs, with a bar while they are opened."""
+        from clipsight.tune import DataOptions, open_examples
+
+        options = DataOptions(
+            images=self.images,
+            roles=roles,
+            per_picture=self.per_picture,
+            limit=self.limit,
+            cache=self.cache or out / "data",
+            processes=self.processes,
+        )
+        with told(self.data) as progress:
+            return open_examples(self.data, options, progress)
+
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True, kw_only=True)
+class DataChoice(PairsChoice):
+    """What it is tuned on."""
+
+    roles: str = "auto"
+    """Which words are objects, attributes, relations: `auto` is what the data says, else `rules`; or `spacy`,
+    `textblob`."""
 
     drop_bare_prepositions: Literal["none", "in_on", "all"] = "none"
     """Which prepositions that stand alone do not count as relations."""
@@ -64,42 +97,17 @@ class DataChoice:
     crop: Literal["random", "center", "none"] = "random"
     """What of a picture a step sees; `random` is 0.9 to 1 of its area, never mirrored, `none` as it is evaluated."""
 
-    cache: Path | None = None
-    """Folder for roles and scenes that were made. Without one: `data` below the folder of the run."""
-
-    processes: int = 1
-    """How many parse captions and draw scenes."""
-
-    def open(self, out: Path) -> "Examples":
-        """The pairs, with a bar while they are opened."""
-        from clipsight.tune import open_examples
-
-        with told(self.data) as progress:
-            return open_examples(self.data, self._options(out), progress)
-
     def matching(self) -> "Matching":
         """How roles become tokens."""
         from clipsight.tune import Matching
 
         return Matching(match=self.match, drop_bare_prepositions=self.drop_bare_prepositions)
 
-    def _options(self, out: Path) -> "TuningData":
-        from clipsight.tune import DataOptions
 
-        return DataOptions(
-            images=self.images,
-            roles=self.roles,
-            per_picture=self.per_picture,
-            limit=self.limit,
-            cache=self.cache or out / "data",
-            processes=self.processes,
-        )
-
-
-@Parameter(name="*")
+@Parameter(name="*", group=RUN)
 @dataclass(frozen=True, kw_only=True)
 class RunChoice:
-    """How it is tuned. The defaults are those of ViT-B/32 on COCO; `clipsight-tiny` takes --lr 1e-4."""
+    """How it is tuned. The defaults are those of ViT-B/32 on COCO."""
 
     epochs: float = 5.0
     """How often all pairs are seen."""
@@ -110,7 +118,7 @@ class RunChoice:
     pieces: int = 1
     """Run each batch in so many pieces, with the gradient of the whole: less memory."""
     lr: float = 1e-6
-    """Highest learning rate."""
+    """Highest learning rate. The default is for ViT-B/32; `clipsight-tiny` takes 1e-4."""
     warmup: int = 50
     """Steps over which it grows."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -142,7 +150,7 @@ class RunChoice:
     validate_every: int = 100
     """Steps between validations."""
     patience: int = 0
-    """Stop when so many validations in a row were no better; 0 goes on."""
+    """Stop when retrieval was no better in so many validations in a row; 0 goes on."""
     max_minutes: float | None = None
     """Stop after so long; the same command goes on."""
     tensorboard: bool = False
@@ -159,10 +167,10 @@ class RunChoice:
         return TuneSettings(**given, max_seconds=None if minutes is None else 60 * minutes)
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=LOSSES)
 @dataclass(frozen=True, kw_only=True)
 class LossChoice:
-    """Losses beside CAE."""
+    """Losses beside the command's own."""
 
     negatives: Literal["none", "denominator", "own", "hinge"] = "none"
     """False captions: in the contrastive loss (NegCLIP), or each picture's own as a loss of their own, focal with
@@ -173,7 +181,7 @@ class LossChoice:
         "replace",
         "shuffle",
     )
-    """What they are: `swap`, `replace`, `add`, `shuffle`, single kinds such as `replace_rel`, or `given`: the data's."""
+    """What they are: `swap`, `replace`, `add`, `shuffle`, single kinds such as `replace_rel`; `given`, the data's."""
 
     negatives_per_caption: int = 1
     """How many of each caption."""
@@ -205,7 +213,7 @@ class LossChoice:
         return made
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True, kw_only=True)
 class TuneOutput:
     """Where the run lies."""

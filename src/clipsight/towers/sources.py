@@ -24,6 +24,8 @@ from clipsight.towers.weight_files import WeightFile, is_weight_path, read_weigh
 
 BUNDLED = "clipsight-tiny"
 """The model that ships with clipsight."""
+BUNDLED_MODELS = (BUNDLED, "clipsight-tiny-cae")
+"""All that ship: that one, and it tuned for composition."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,17 +50,17 @@ class Source:
 
 
 def model_ids() -> tuple[str, ...]:
-    """Names that `load_model` takes: the bundled model, then open_clip's architectures."""
-    return (BUNDLED, *open_clip.list_models())
+    """Names that `load_model` takes: the bundled models, then open_clip's architectures."""
+    return (*BUNDLED_MODELS, *open_clip.list_models())
 
 
 def resolve_source(
     name: str, pretrained: str | None, quick_gelu: bool | None, *, trust_program: bool = False
 ) -> Source:
     """Find what `load_model` was asked for; downloads if it must. Same arguments and errors as there."""
-    if name == BUNDLED or name.startswith("local-dir:"):
+    if name in BUNDLED_MODELS or name.startswith("local-dir:"):
         _refuse_pretrained(name, pretrained)
-        path = bundled_folder(name) if name == BUNDLED else Path(name.removeprefix("local-dir:"))
+        path = bundled_folder(name) if name in BUNDLED_MODELS else Path(name.removeprefix("local-dir:"))
         folder = read_model_folder(path)
         return _configured(
             name,

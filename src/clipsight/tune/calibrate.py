@@ -1,5 +1,6 @@
 """The weight of a loss by the length of its gradient: λ such that it pulls a share as hard as the rest."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,7 @@ def calibrated(
     Raises:
         ValueError: no term has a weight.
         ClipsightError: a loss that has no gradient here, so that no weight can be told.
+        Unsupported: a loss that depends on nothing that is trained.
     """
     open_ones = [term for term in terms if term.weight is None]
     if not open_ones:
@@ -54,21 +56,28 @@ def calibrated(
             "every weight was left open; one loss at least has a weight, such as the contrastive loss 1."
         )
     alone = [fixed, *([_weighted(replace(term, ramp=0.0), 1.0)] for term in open_ones)]
+    trainers = [trainer(some) for some in alone]
     lengths = [0.0] * len(alone)
     for step, batch in enumerate(batches):
-        for number, some in enumerate(alone):
-            lengths[number] += _length(trainer(some), batch, step, parameters)
+        for number, one in enumerate(trainers):
+            lengths[number] += _length(one, batch, step, parameters)
+    if not 0 < lengths[0] < math.inf:
+        raise ClipsightError(
+            f"weights were left open, to be measured beside {', '.join(one.objective.name for one in fixed)}, whose "
+            f"gradient before the first step has the length {lengths[0]:g}. Give every weight, or add a loss that "
+            "pulls from the start, such as the contrastive one."
+        )
     found = dict(zip(map(id, open_ones), lengths[1:], strict=True))
     made = []
     for term in terms:
         weight = term.weight
         if weight is None:
             own = found[id(term)]
-            if not own > 0:
+            if not 0 < own < math.inf:
                 raise ClipsightError(
-                    f"the weight of {term.objective.name} cannot be told: it has no gradient before the first step "
-                    "(all captions are at its aim already, or none has both objects and relations or attributes). "
-                    "Give its weight."
+                    f"the weight of {term.objective.name} cannot be told: its gradient before the first step has "
+                    f"the length {own:g}. Usual cause: all captions are at its aim already, or none has both objects "
+                    "and relations or attributes. Give its weight."
                 )
             weight = term.ratio * lengths[0] / own
         made.append(_weighted(term, weight))

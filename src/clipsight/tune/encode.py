@@ -83,7 +83,7 @@ class Towers:
         ids = batch.ids[:, : self._length(batch.ids)]
         trace = Trace(**self.needs.trace) if keep else Trace()
         explicit = keep and self.needs.explicit
-        with nullcontext() if explicit else self.autocast():
+        with nullcontext() if self.needs.explicit or self.needs.exact else self.autocast():
             features = run(self.parts, ids, trace=trace, explicit=explicit)
         question = Question(
             view=self.text,
@@ -122,6 +122,7 @@ def joined_needs(all_needs: Iterable[Needs]) -> Needs:
     return Needs(
         trace={kind: tuple(sorted(numbers)) for kind, numbers in trace.items()},
         explicit=any(needs.explicit for needs in several),
+        exact=any(needs.exact for needs in several),
         roles=any(needs.roles for needs in several),
         foils=max((needs.foils for needs in several), default=0),
         foil_kinds=tuple(dict.fromkeys(kind for needs in several for kind in needs.foil_kinds)),

@@ -25,7 +25,7 @@ from clipsight.tune.calibrate import Term, calibrated
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.data.collate import Collate
 from clipsight.tune.data.crop import Crop
-from clipsight.tune.data.example import Examples
+from clipsight.tune.data.example import Examples, First
 from clipsight.tune.data.loader import Loader
 from clipsight.tune.data.plan import Plan
 from clipsight.tune.data.role_numbers import Matching
@@ -54,7 +54,7 @@ class TunedModel:
     """What a run gave.
 
     Attributes:
-        folder: of the exported model, for `clipsight.load("local-dir:FOLDER")`; None if it did not end.
+        folder: of the exported model, for `clipsight.load("local-dir:FOLDER")`; None if it was stopped early.
         outcome: how training went. weights: of the losses, those that were open too.
         module: the tuned model, on its device, in evaluation mode.
     """
@@ -155,7 +155,6 @@ def tune(
             tuned.adapter.merge()
     module.eval()
     weights = {term.objective.name: term.weight for term in weighted}
-    folder = None
     if outcome.step == run.steps and group.rank == 0:
         known = facts or TuneFacts(base="")
         complete = replace(
@@ -172,8 +171,8 @@ def tune(
             seeds=(chosen.seed,),
         )
         export_model(target, replace(loaded, module=module), complete, overwrite=True)
-        folder = target
     group.wait()
+    folder = target if outcome.step == run.steps else None
     return TunedModel(folder=folder, outcome=outcome, weights=weights, module=module)
 
 
@@ -226,13 +225,10 @@ class _Run:
     @property
     def steps(self) -> int:
         """How many there will be."""
-        if self.settings.steps is not None:
-            return self.settings.steps
-        return max(1, round(self.settings.epochs * (self.count // self.settings.batch)))
+        return self.settings.steps_of(len(self.examples))
 
     def weighted(self) -> list[Weighted]:
-        """The losses with their weights, from an earlier part of the run or measured now."""
-        path = self.out / WEIGHTS
+        """The losses with their weights; open ones come from an earlier part of the run or are measured now."""
         names = [term.objective.name for term in self.terms]
         if len(set(names)) != len(names):
             raise ValueError(f"two losses have one name ({', '.join(names)}); each is given once.")
@@ -246,21 +242,23 @@ class _Run:
         )
         for term in self.terms:
             term.objective.setup(stage)
-        if path.is_file():
-            kept = read_json(path)
-            if all(name in kept for name in names):
-                terms = [replace(term, weight=kept[term.objective.name]) for term in self.terms]
-                return calibrated(terms, self.trainer, (), ())
+        path = self.out / WEIGHTS
+        # Without a checkpoint the run begins anew, perhaps with other losses.
+        kept = read_json(path) if path.is_file() and (self.out / NEWEST).is_file() else {}
+        self.parallel.wait()  # until all have looked: process 0 writes the file below
+        terms = [
+            replace(term, weight=kept.get(term.objective.name)) if term.weight is None else term
+            for term in self.terms
+        ]
         text = [one for name, one in self.tuned.named if side_of(name) == "text"] or [
             one for _, one in self.tuned.named
         ]
         batches = islice(self.batches(0), self.settings.calibrate)
-        found = calibrated(self.terms, self.trainer, batches, text)
+        found = calibrated(terms, self.trainer, batches, text)
         if self.parallel.rank == 0:
             self.out.mkdir(parents=True, exist_ok=True)
             with atomic_write(path, overwrite=True) as file:
                 file.write(json.dumps({term.objective.name: term.weight for term in found}).encode())
-        self.parallel.wait()
         return found
 
     def trainer(self, terms: Sequence[Weighted], *, journalled: bool = False) -> Trainer:
@@ -299,7 +297,9 @@ class _Run:
             rank=self.parallel.rank,
             world=self.parallel.world,
         )
-        return Loader(self.examples, self._collate(), plan, workers=self.settings.workers)(start)
+        return Loader(First(self.examples, self.count), self._collate(), plan, workers=self.settings.workers)(
+            start
+        )
 
     def autocast(self) -> Callable[[], AbstractContextManager[Any]]:
         """What the towers run under."""
@@ -363,11 +363,16 @@ class _Run:
             "base": self.loaded.fingerprint,
             "data": dict(self.examples.about),
             "losses": {
-                term.objective.name: {"weight": term.weight, "ramp": term.ramp, **term.objective.export()}
-                for term in terms
+                term.objective.name: {
+                    "weight": term.weight,
+                    "ramp": term.ramp,
+                    **({"ratio": asked.ratio} if asked.weight is None else {}),
+                    **term.objective.export(),
+                }
+                for asked, term in zip(self.terms, terms, strict=True)
             },
             "crop": asdict(self.crop),
             "matching": asdict(self.matching),
-            "steps": self.steps,
             **{name: value for name, value in asdict(self.settings).items() if name not in free},
+            "steps": self.steps,
         }

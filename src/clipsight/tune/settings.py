@@ -86,3 +86,17 @@ class TuneSettings:
             raise ValueError(f'precision is {self.precision!r}; it is "bf16" or "fp32".')
         if self.patience and not self.validate:
             raise ValueError("patience looks at validations, and validate is 0; give validate=500, say.")
+
+    def steps_of(self, examples: int) -> int:
+        """Steps of a run over so many examples, those that are kept apart among them.
+
+        Raises:
+            ValueError: nothing is left to train on.
+        """
+        left = examples - self.validate
+        if left < 1:
+            raise ValueError(
+                f"validate is {self.validate} and there are {examples} examples, so none is left to train on; keep "
+                "fewer apart, or give more data."
+            )
+        return self.steps or max(1, round(self.epochs * (left // self.batch)))

@@ -11,8 +11,13 @@ def no_better(figure: str, patience: int) -> StopRule:
     """Stop when a figure has not risen above its best in so many evaluations.
 
     Args:
-        figure: its name in the log, such as "eval.guard_top1". patience: at least 1.
+        figure: its name in the log, such as "eval.t2i". patience: at least 1.
+
+    Raises:
+        ValueError: a patience below 1.
     """
+    if patience < 1:
+        raise ValueError(f"patience is {patience}; it is at least 1.")
 
     def rule(rows: Sequence[dict[str, Any]]) -> str:
         values = [row[figure] for row in rows if figure in row]

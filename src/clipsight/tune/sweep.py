@@ -1,6 +1,5 @@
 """WiSE-FT on pairs at hand: how well captions are told from false ones, and whether retrieval stays, place by place."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from clipsight.towers.families import towers_of
-from clipsight.towers.loading import load_model
+from clipsight.towers.folder import CONFIG
+from clipsight.towers.loading import Loaded, load_model
 from clipsight.tune.data.collate import Collate
 from clipsight.tune.data.crop import Crop
 from clipsight.tune.data.example import Examples
@@ -48,21 +48,26 @@ def chosen_between(
         zero, pretrained: the model before tuning; tuned: after it.
         examples: a guard's pairs, which neither was trained on and which no reported figure comes from.
         out: where the chosen model is exported to. overwrite: replace one that lies there.
+        alphas: places; 0 is always among them.
 
     Raises:
         ValueError: models of two architectures, or pairs without any false caption.
+        FileExistsError: `out` holds a model.
     """
+    if (out / CONFIG).exists() and not overwrite:
+        raise FileExistsError(
+            f"{out} holds a model already; choose another folder, or pass overwrite (--overwrite)."
+        )
     before, after = load_model(zero, pretrained, device), load_model(tuned, None, device)
 
     def figures(module: nn.Module) -> Mapping[str, float]:
         return told_apart(module, replace(before, module=module), examples)
 
-    sweep = wise_ft_sweep(before.module, copy.deepcopy(after.module), figures, alphas)
+    sweep = wise_ft_sweep(before.module, after.module, figures, (0.0, *alphas))
     sweep = knee(sweep, gain="foils", guard="t2i", allowed=allowed)
     assert sweep.chosen is not None
     state = interpolate(before.module.state_dict(), after.module.state_dict(), sweep.chosen)
-    module = copy.deepcopy(after.module)
-    module.load_state_dict(state)
+    after.module.load_state_dict(state)
     facts = TuneFacts(
         base=" ".join(filter(None, (zero, pretrained))),
         base_fingerprint=before.fingerprint,
@@ -73,12 +78,12 @@ def chosen_between(
             f"Weights at α = {sweep.chosen:g} between the base and {after.name}: {sweep.why}",
         ),
     )
-    export_model(out, replace(after, module=module), facts, overwrite=overwrite)
+    export_model(out, after, facts, overwrite=overwrite)
     return sweep, out
 
 
 @torch.no_grad()
-def told_apart(module: nn.Module, loaded, examples: Examples) -> dict[str, float]:  # noqa: ANN001 - a Loaded
+def told_apart(module: nn.Module, loaded: Loaded, examples: Examples) -> dict[str, float]:
     """`foils`, `i2t`, `t2i` of a model; see `chosen_between`."""
     view = towers_of(module).text
     device = next(module.parameters()).device

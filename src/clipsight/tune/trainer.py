@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clipsight.attribution.question import Question
-from clipsight.errors import ClipsightError
+from clipsight.errors import ClipsightError, Unsupported
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.journal import Journal, read_log
 from clipsight.tune.objectives.objective import Features, Objective, Passed
@@ -129,6 +129,7 @@ class Trainer:
     on_row: Callable[[Row], None] | None = None
     stop_rules: Sequence[StopRule] = ()
     tensorboard: bool = False
+    _reaching: set[str] = field(default_factory=set, init=False, repr=False)
 
     def run(self) -> Outcome:
         """Train to the end.
@@ -136,6 +137,7 @@ class Trainer:
         Raises:
             ClipsightError: too many steps in a row whose loss or gradient is no number; a checkpoint cannot be written.
             ValueError: no term has a weight, or two have one name.
+            Unsupported: a term that depends on nothing that is trained.
         """
         self.terms = [term for term in self.terms if term.weight]
         names = [term.objective.name for term in self.terms]
@@ -251,7 +253,7 @@ class Trainer:
             row |= self._ratios(losses)
         total = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         total.backward()
-        return row
+        return {**row, **self._valid(counts, batch)}
 
     def _in_pieces(self, batch: Batch, step: int) -> Row:
         """In pieces that fit the memory, with the gradient of the whole: features first, then each piece again.
@@ -301,7 +303,7 @@ class Trainer:
                         sums[name] = sums.get(name, 0.0) + value
             if isinstance(surrogate, Tensor):
                 surrogate.backward()
-        return {**row, **sums}
+        return {**row, **sums, **self._valid(counts, batch)}
 
     def _term(
         self, term: Weighted, joint: Features | None, passed: Passed | None, counts: Mapping[str, Tensor]
@@ -313,6 +315,7 @@ class Trainer:
             said = {f"{objective.name}.{key}": float(value) for key, value in terms.log.items()}
             return terms.loss, {objective.name: float(terms.loss.detach()), **said}
         terms, count = objective.loss(passed), counts[objective.name]
+        self._check_reach(objective, terms.loss)
         world = self.parallel.world
         loss = terms.loss * (world / count.clamp(min=1))
         values = torch.stack([terms.loss.detach(), *terms.log.values()]).float()
@@ -327,6 +330,23 @@ class Trainer:
             for term in self.terms
             if term.objective.scope == "samples"
         }
+
+    def _check_reach(self, objective: Objective, loss: Tensor) -> None:
+        """Refuse, the first time it is seen, a loss that no trained parameter can change."""
+        if objective.name in self._reaching:
+            return
+        if not loss.requires_grad or all(one is None for one in _gradients(loss, self._parameters())):
+            raise Unsupported(
+                f"the loss {objective.name} does not depend on anything that is trained, so it would change nothing. "
+                "Usual cause: it reads the text tower, and only the image tower is trained. Train the text tower too, "
+                "or leave this loss out."
+            )
+        self._reaching.add(objective.name)
+
+    def _valid(self, counts: Mapping[str, Tensor], batch: Batch) -> Row:
+        """Share of the global batch that counts, for each term that asks."""
+        everyone = len(batch) * self.parallel.world
+        return {f"{name}.valid": float(count) / everyone for name, count in counts.items()}
 
     def _gathered(self, features: Features) -> Features:
         gather = self.parallel.gather
@@ -430,8 +450,12 @@ class Trainer:
 
 def gradient_length(loss: Tensor, parameters: Sequence[nn.Parameter]) -> float:
     """Euclidean length of a loss's gradient; the graph is kept."""
-    found = torch.autograd.grad(loss, list(parameters), retain_graph=True, allow_unused=True)
+    found = _gradients(loss, parameters)
     return math.sqrt(sum(float(one.float().square().sum()) for one in found if one is not None))
+
+
+def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor | None, ...]:
+    return torch.autograd.grad(loss, list(parameters), retain_graph=True, allow_unused=True)
 
 
 def _leaves(seen: Sequence[Features]) -> dict[str, Tensor]:

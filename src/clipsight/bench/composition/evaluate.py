@@ -23,7 +23,7 @@ from clipsight.bench.composition.report import MeanRow, Report, SplitRow, mean_r
 from clipsight.bench.composition.rows import Asked, Encoded, notes, split_row, unscored
 from clipsight.bench.composition.store import FeatureStore
 from clipsight.lens import Lens
-from clipsight.towers.sources import BUNDLED
+from clipsight.towers.sources import BUNDLED, BUNDLED_MODELS
 
 
 def evaluate(
@@ -98,7 +98,7 @@ def evaluate(
     said = [note for each in asked for note in notes(each, protocol)]
     # The tree of what is expected is for those who asked for it.
     said += [f"Not measured: {why.partition(' Expected')[0]}" for id, why in failures if id in guards]
-    if encoder.about.model == BUNDLED and not all(row.benchmark.startswith("world") for row in rows):
+    if encoder.about.model in BUNDLED_MODELS and not all(row.benchmark.startswith("world") for row in rows):
         said.append(
             f"{BUNDLED} has seen emoji alone: its scores on photographs and their captions say nothing."
         )

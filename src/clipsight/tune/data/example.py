@@ -45,3 +45,24 @@ class Examples(Protocol):
     def __getitem__(self, index: int) -> Example:
         """The example of a number from 0."""
         ...
+
+
+@dataclass(frozen=True)
+class First:
+    """The first `count` of some examples."""
+
+    examples: Examples
+    count: int
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """As of all of them."""
+        return self.examples.about
+
+    def __len__(self) -> int:
+        """`count`."""
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        """The example of a number from 0."""
+        return self.examples[index]

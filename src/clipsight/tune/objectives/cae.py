@@ -56,7 +56,7 @@ class CaeOptions:
         loss, rho, margin, normalise, reduce: see `composition_losses`.
         object_side: None is "live" for ab, where a softmax makes words compete anyway, and "detach" for the others.
         split_rt: half the loss of relations and half that of attributes, instead of both pooled.
-        act: how signed scores become scores of at least 0; None is "softplus" (smooth, so that no word is lost to the
+        act: how signed scores become scores of at least 0; None is "softplus" (smooth: a word just below 0 keeps a
             gradient) for gcb and pb and first-order gb, "relu" and "abs" are the others.
         layers: ab: "last", "ends", "all", or block numbers. heads: ab: "mean", "max" or "per_head" (the loss, not the
             attention, is averaged over heads). rollout: ab: attention rolled out.
@@ -159,7 +159,7 @@ class Cae(Plain):
             trace["normed"] = block_numbers(options.layer, depth)
         elif options.variant == "gb" and options.gb != "fd":
             trace["entered"] = (0,)
-        return Needs(trace=trace, explicit=options.explicit, roles=True)
+        return Needs(trace=trace, explicit=options.explicit, exact=options.takes_out, roles=True)
 
     def setup(self, stage: Stage) -> None:
         """Nothing: the loss has no parameters."""

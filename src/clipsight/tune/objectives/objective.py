@@ -27,13 +27,15 @@ class Needs:
 
     Attributes:
         trace: what the text pass keeps, kind -> block numbers, as `clipsight.attribution.passes.Trace` takes it.
-        explicit: attention written out, so that the pass can be differentiated twice.
+        explicit: attention written out in full precision, so that the pass can be differentiated twice.
+        exact: the text pass in full precision, for losses that subtract its features.
         roles: whether token roles are read. foils: how many false captions of each example are encoded.
         foil_kinds: what they are, see `clipsight.tune.foils`.
     """
 
     trace: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     explicit: bool = False
+    exact: bool = False
     roles: bool = False
     foils: int = 0
     foil_kinds: tuple[str, ...] = ()
