@@ -121,26 +121,47 @@ def tasks(path: str, task: str) -> str:
 
 
 def composition(path: str, ids: list[str]) -> str:
-    """A row for each split and mean: score with 1.96 standard errors, items, what chance reaches, ties."""
+    """A row for each split and mean, a column of scores with 1.96 standard errors for each model of the file."""
     rows = [row for row in _rows(path) if row["benchmark"] in ids]
     if not rows:
         return f"*No figures of {', '.join(ids)} are recorded in `{path}` yet.*"
-    table = []
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
+        name = row["split"] if row["kind"] == "split" else f"**{row['name']}**"
+        lines.setdefault((row["benchmark"], name), {})[row["label"]] = row
+    table = []
+    for (benchmark, name), by_label in lines.items():
+        row = next(iter(by_label.values()))
         figure = row["metrics"][row["metric"]] if row["kind"] == "split" else {}
         chance, ties = figure.get("chance"), figure.get("tie_rate")
+        scores = [
+            f"{by_label[label]['score']:.1f} ± {1.96 * by_label[label]['error']:.1f}"
+            if label in by_label
+            else ""
+            for label in labels
+        ]
         table.append(
             [
-                f"`{row['benchmark']}`",
-                row["split"] if row["kind"] == "split" else f"**{row['name']}**",
+                f"`{benchmark}`",
+                name,
                 row.get("metric", ""),
-                f"{row['score']:.1f} ± {1.96 * row['error']:.1f}",
+                *scores,
                 f"{figure['scored']:,}" if figure else "",
                 "" if chance is None else f"{chance:.1f}",
-                "" if ties is None else f"{ties:.1f}",
+                *(["" if ties is None else f"{ties:.1f}"] if len(labels) == 1 else []),
             ]
         )
-    columns = ["benchmark", "split", "figure", "percent", "items", "chance", "ties, %"]
+    heads = ["percent"] if len(labels) == 1 else [f"`{label}`" for label in labels]
+    columns = [
+        "benchmark",
+        "split",
+        "figure",
+        *heads,
+        "items",
+        "chance",
+        *(["ties, %"] if len(labels) == 1 else []),
+    ]
     return "\n".join(_titled("", columns, table))
 
 

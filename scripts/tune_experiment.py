@@ -204,7 +204,7 @@ def sweep(arm: str, seed: int, device: str, ship: bool) -> None:
             base_fingerprint=zero.fingerprint,
             title="clipsight-tiny-cae",
             data={"name": DATA},
-            command=f"python scripts/tune_experiment.py --arms {arm} --seeds {seed} --keep {arm}, then --wise --ship",
+            command=f"python scripts/tune_experiment.py --arms {arm} --seeds {seed} --keep {arm}; then --wise {arm} --ship",
             objectives={
                 term.objective.name: {"weight": term.weight, **term.objective.export()}
                 for term in ARMS[arm].terms(seed)

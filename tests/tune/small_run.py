@@ -1,4 +1,4 @@
-"""What runs of `tune` are tested with: a model folder of two blocks a tower, and two dozen scenes of the emoji world."""
+"""What runs of `tune` are tested with: a model of two blocks a tower, and two dozen scenes of the emoji world."""
 
 from functools import cache
 from pathlib import Path

@@ -10,7 +10,6 @@ from tests.tiny import pixels, tiny_clip
 from torch import nn
 from torch.nn import functional as F
 
-from clipsight.errors import Unsupported
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.encode import Towers, patch_dropout
@@ -278,12 +277,3 @@ def test_wrong_settings_are_refused():
         Distill(momentum=1.5)
     with pytest.raises(ValueError, match="at least one"):
         Distill(image=False, text=False)
-
-
-def test_a_text_tower_in_one_piece_is_refused():
-    class Whole(OpenClipText):
-        def parts(self):
-            raise Unsupported("whole texts alone")
-
-    with pytest.raises(Unsupported, match="distillation"):
-        Distill().needs(Whole(tiny_clip()))

@@ -1,4 +1,4 @@
-"""`tune` from end to end: weights by their gradients, runs that stop and go on, models that leave as they were trained."""
+"""`tune` from end to end: weights by gradients, runs that stop and go on, models that leave as they were trained."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import open_clip
 import pytest
@@ -26,6 +26,7 @@ from clipsight.tune.data.example import Example, Examples, First
 from clipsight.tune.data.loader import Loader
 from clipsight.tune.data.plan import Plan
 from clipsight.tune.encode import Towers, joined_needs
+from clipsight.tune.journal import read_log
 from clipsight.tune.objectives.objective import Passed
 from clipsight.tune.sides import side_of
 from clipsight.tune.state import NEWEST
@@ -35,7 +36,7 @@ from tune.small_run import WORLD, cae, contrastive, pairs, small_folder, small_r
 by_folder = pytest.mark.skipif(
     not hasattr(open_clip.factory, "parse_model_name"), reason="this open_clip has no local-dir: of its own"
 )
-CAPTIONS = ["a red car left of a small dog", "there is a ship"]
+IDS = open_clip.SimpleTokenizer()(["a red car left of a small dog", "there is a ship"])
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +69,13 @@ def changed_sides(module: nn.Module, before: nn.Module) -> set[str]:
 
 def features(module: Any) -> torch.Tensor:
     with torch.no_grad():
-        ids = open_clip.SimpleTokenizer()(CAPTIONS)
-        return torch.cat([module.encode_image(pixels(2, 32, 32)), module.encode_text(ids)])
+        return torch.cat([module.encode_image(pixels(2, 32, 32)), module.encode_text(IDS)])
 
 
 @pytest.mark.parametrize("variants", [("ab",), ("gcb",), ("pb",), ("gb",), ("ab", "gcb", "pb", "gb")])
-def test_each_variant_trains_and_leaves_a_model(base, loaded, tmp_path, variants):
+def test_each_variant_trains_and_leaves_a_model(loaded, tmp_path, variants):
     rows: list[Any] = []
-    made = small_run(base, tmp_path, contrastive(), *map(cae, variants), on_row=rows.append)
+    made = small_run(loaded, tmp_path, contrastive(), *map(cae, variants), on_row=rows.append)
     names = ["contrastive", *(f"cae_{one}" for one in variants)]
     assert made.folder == tmp_path / "model"
     assert (made.outcome.step, made.outcome.stopped, made.outcome.skipped) == (4, "", 0)
@@ -83,7 +83,7 @@ def test_each_variant_trains_and_leaves_a_model(base, loaded, tmp_path, variants
     assert made.weights["contrastive"] == 1
     assert all(weight > 0 for weight in made.weights.values())
     assert json.loads((tmp_path / "weights.json").read_text()) == made.weights
-    assert rows == list(made.outcome.rows) == [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    assert rows == list(made.outcome.rows) == read_log(tmp_path)
     assert set(names) < set(rows[0])
     assert changed_sides(made.module, loaded.module) == {"text", "vision", "scale"}
     assert not made.module.training
@@ -96,8 +96,8 @@ def test_each_variant_trains_and_leaves_a_model(base, loaded, tmp_path, variants
 
 
 @by_folder
-def test_open_clip_loads_the_model_as_it_was_trained(base, tmp_path):
-    made = small_run(base, tmp_path, contrastive(), cae("pb", 0.5))
+def test_open_clip_loads_the_model_as_it_was_trained(loaded, tmp_path):
+    made = small_run(loaded, tmp_path, contrastive(), cae("pb", 0.5))
     model = open_clip.create_model(f"local-dir:{made.folder}").eval()
     assert torch.equal(features(model), features(made.module))
 
@@ -111,14 +111,14 @@ def test_open_clip_loads_the_model_as_it_was_trained(base, tmp_path):
         ("layernorm", {"text", "vision"}),
     ],
 )
-def test_every_choice_of_parameters_with_the_other_losses(base, loaded, tmp_path, train, sides):
+def test_every_choice_of_parameters_with_the_other_losses(loaded, tmp_path, train, sides):
     terms = [
         Term(objective=NegativeContrastive(foils=1, foil_kinds=("swap", "replace")), weight=1.0),
         Term(objective=OwnNegatives(foils=2, foil_kinds=("given", "shuffle")), weight=0.5),
         Term(objective=Distill(momentum=0.99), weight=0.1),
         *([] if train == "vision" else [cae("ab"), cae("pb")]),
     ]
-    made = small_run(base, tmp_path, *terms, train=train)
+    made = small_run(loaded, tmp_path, *terms, train=train)
     assert changed_sides(made.module, loaded.module) - {"scale"} == sides
     assert made.module.state_dict().keys() == loaded.module.state_dict().keys()
     if train == "layernorm":
@@ -161,15 +161,15 @@ def test_a_weight_left_open_pulls_a_share_as_hard_as_the_rest(base, loaded, tmp_
     torch.testing.assert_close(ratios, torch.tensor([0.3, 0.7]), rtol=1e-3, atol=0)
 
 
-def test_the_log_shows_the_ratio_that_was_asked_for(base, tmp_path):
+def test_the_log_shows_the_ratio_that_was_asked_for(loaded, tmp_path):
     terms = [contrastive(), cae("pb", ramp=0.0), cae("gb", ratio=0.6, ramp=0.0)]
-    made = small_run(base, tmp_path, *terms, train="text", train_scale=False, steps=1)
+    made = small_run(loaded, tmp_path, *terms, train="text", train_scale=False, steps=1)
     row = made.outcome.rows[0]
     assert row["cae_pb.gradient_ratio"] == pytest.approx(0.3, rel=1e-3)
     assert row["cae_gb.gradient_ratio"] == pytest.approx(0.6, rel=1e-3)
 
 
-def test_a_run_that_goes_on_does_not_measure_again(base, tmp_path, monkeypatch):
+def test_a_run_that_goes_on_does_not_measure_again(loaded, tmp_path, monkeypatch):
     open_ones = []
     calibrated = run_module.calibrated
 
@@ -179,15 +179,15 @@ def test_a_run_that_goes_on_does_not_measure_again(base, tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_module, "calibrated", noted)
     terms = [contrastive(), cae("gb")]
-    first = small_run(base, tmp_path, *terms, save_every=1, stop_rules=[stop_after(2)])
-    second = small_run(base, tmp_path, *terms, save_every=1)
+    first = small_run(loaded, tmp_path, *terms, save_every=1, stop_rules=[stop_after(2)])
+    second = small_run(loaded, tmp_path, *terms, save_every=1)
     assert open_ones == [["cae_gb"], []]
     assert first.weights == second.weights
 
 
-def test_weights_of_a_run_without_a_checkpoint_are_measured_anew(base, tmp_path):
+def test_weights_of_a_run_without_a_checkpoint_are_measured_anew(loaded, tmp_path):
     tmp_path.joinpath("weights.json").write_text('{"contrastive": 5.0, "cae_pb": 123.0}')
-    made = small_run(base, tmp_path, contrastive(), cae("pb"), steps=1)
+    made = small_run(loaded, tmp_path, contrastive(), cae("pb"), steps=1)
     assert made.weights["contrastive"] == 1
     assert 0 < made.weights["cae_pb"] < 100
 
@@ -195,7 +195,7 @@ def test_weights_of_a_run_without_a_checkpoint_are_measured_anew(base, tmp_path)
 class ObjectsOnly:
     """Captions that name objects and nothing else."""
 
-    about = {"name": "objects"}
+    about: ClassVar = {"name": "objects"}
 
     def __len__(self) -> int:
         return 16
@@ -207,43 +207,44 @@ class ObjectsOnly:
         )
 
 
-def test_a_loss_without_gradient_gets_a_sentence_instead_of_a_weight(base, tmp_path):
+def test_a_loss_without_gradient_gets_a_sentence_instead_of_a_weight(loaded, tmp_path):
     with pytest.raises(ClipsightError, match="weight of cae_pb cannot be told"):
-        small_run(base, tmp_path, contrastive(), cae("pb"), examples=ObjectsOnly())
+        small_run(loaded, tmp_path, contrastive(), cae("pb"), examples=ObjectsOnly())
     teacher = Term(objective=Distill(), weight=1.0)
-    with pytest.raises(ClipsightError, match=r"measured beside distill, whose gradient .* length 0"):
-        small_run(base, tmp_path, teacher, cae("pb"))
+    with pytest.raises(
+        ClipsightError, match=r"measured beside distill, whose gradient before the first step has the length"
+    ):
+        small_run(loaded, tmp_path, teacher, cae("pb"))
     with pytest.raises(ValueError, match="every weight was left open"):
-        small_run(base, tmp_path, cae("ab"), cae("pb"))
+        small_run(loaded, tmp_path, cae("ab"), cae("pb"))
     with pytest.raises(ValueError, match="one name"):
-        small_run(base, tmp_path, contrastive(), cae("pb", 1.0), cae("pb", 2.0))
+        small_run(loaded, tmp_path, contrastive(), cae("pb", 1.0), cae("pb", 2.0))
     assert not (tmp_path / NEWEST).exists()
 
 
-@pytest.mark.parametrize("pieces", [1, 2])
-@pytest.mark.parametrize("weight", [None, 1.0])
-@pytest.mark.parametrize("variant", ["ab", "gcb", "pb", "gb"])
-def test_a_loss_that_nothing_trained_can_change_is_refused(base, tmp_path, variant, weight, pieces):
+@pytest.mark.parametrize(
+    ("variant", "weight", "pieces"), [("ab", None, 1), ("gcb", 1.0, 2), ("pb", None, 2), ("gb", 1.0, 1)]
+)
+def test_a_loss_that_nothing_trained_can_change_is_refused(loaded, tmp_path, variant, weight, pieces):
     with pytest.raises(Unsupported, match=f"cae_{variant} does not depend on anything that is trained"):
-        small_run(base, tmp_path, contrastive(), cae(variant, weight), train="vision", pieces=pieces)
+        small_run(loaded, tmp_path, contrastive(), cae(variant, weight), train="vision", pieces=pieces)
 
 
-def test_the_image_tower_alone_trains_where_the_picture_s_gradient_is_let_in(base, tmp_path):
-    made = small_run(base, tmp_path, contrastive(), cae("pb", image_grad=True), train="vision", steps=1)
+def test_the_image_tower_alone_trains_where_the_picture_s_gradient_is_let_in(loaded, tmp_path):
+    made = small_run(loaded, tmp_path, contrastive(), cae("pb", image_grad=True), train="vision", steps=1)
     assert made.weights["cae_pb"] > 0
 
 
-@pytest.mark.parametrize("train", ["full", "lora"])
-def test_a_loss_of_weight_0_changes_nothing_to_the_last_bit(base, tmp_path, train):
-    plain = small_run(base, tmp_path / "plain", contrastive(), train=train, patch_dropout=0.5)
+def test_a_loss_of_weight_0_changes_nothing_to_the_last_bit(loaded, tmp_path):
+    plain = small_run(loaded, tmp_path / "plain", contrastive(), train="lora", patch_dropout=0.5)
     beside = small_run(
-        base,
+        loaded,
         tmp_path / "beside",
         contrastive(),
         cae("gb", 0.0),
         Term(objective=Distill(), weight=0.0),
         Term(objective=OwnNegatives(foils=3), weight=0.0),
-        train=train,
+        train="lora",
         patch_dropout=0.5,
     )
     assert same(plain.module, beside.module)
@@ -255,19 +256,20 @@ def test_a_loss_of_weight_0_changes_nothing_to_the_last_bit(base, tmp_path, trai
         for one in (plain, beside)
     ]
     assert figures[0] == figures[1]
-    other = small_run(base, tmp_path / "other", contrastive(), cae("gb", 0.1), train=train, patch_dropout=0.5)
+    other = small_run(
+        loaded, tmp_path / "other", contrastive(), cae("gb", 0.1), train="lora", patch_dropout=0.5
+    )
     assert not same(plain.module, other.module)
 
 
-@pytest.mark.parametrize("train", ["full", "lora"])
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(base, tmp_path, train):
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(loaded, tmp_path):
     def go(folder: str, **more: Any) -> Any:
         terms = [
             Term(objective=NegativeContrastive(foils=1), weight=1.0),
             cae("pb", granularity="word_sample"),
             Term(objective=Distill(momentum=0.9), weight=0.5),
         ]
-        return small_run(base, tmp_path / folder, *terms, train=train, patch_dropout=0.5, steps=6, **more)
+        return small_run(loaded, tmp_path / folder, *terms, train="lora", patch_dropout=0.5, steps=6, **more)
 
     whole = go("whole")
     stopped = go("parts", stop_rules=[stop_after(2)])
@@ -304,37 +306,36 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(base, tmp_path, tr
     ],
     ids=lambda changes: " ".join(changes) if isinstance(changes, dict) else None,
 )
-def test_a_run_of_other_settings_is_not_gone_on_with(base, stopped_run, changes):
+def test_a_run_of_other_settings_is_not_gone_on_with(loaded, stopped_run, changes):
     changes = dict(changes)
     terms = changes.pop("terms", [contrastive(), cae("pb")])
     examples = pairs(changes.pop("data", WORLD))
     before = (stopped_run / NEWEST).read_bytes()
     with pytest.raises(CheckpointError, match="with other settings"):
-        small_run(base, stopped_run, *terms, examples=examples, **changes)
+        small_run(loaded, stopped_run, *terms, examples=examples, **changes)
     assert (stopped_run / NEWEST).read_bytes() == before
 
 
 @pytest.fixture(scope="module")
-def stopped_run(base, tmp_path_factory) -> Path:
+def stopped_run(loaded, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
-    small_run(base, folder, contrastive(), cae("pb"), stop_rules=[stop_after(1)])
+    small_run(loaded, folder, contrastive(), cae("pb"), stop_rules=[stop_after(1)])
     return folder
 
 
-def test_a_model_that_lies_there_is_replaced_only_when_asked(base, tmp_path):
+def test_a_model_that_lies_there_is_replaced_only_when_asked(loaded, tmp_path):
     small_folder(tmp_path / "model", seed=5)
     before = features(clipsight.load(f"local-dir:{tmp_path / 'model'}", device="cpu").module)
     with pytest.raises(FileExistsError, match="overwrite"):
-        small_run(base, tmp_path, contrastive())
+        small_run(loaded, tmp_path, contrastive())
     assert sorted(one.name for one in tmp_path.iterdir()) == ["model"]
-    made = small_run(base, tmp_path, contrastive(), overwrite=True)
+    made = small_run(loaded, tmp_path, contrastive(), overwrite=True)
     after = features(clipsight.load(f"local-dir:{made.folder}", device="cpu").module)
     assert torch.equal(after, features(made.module))
     assert not torch.allclose(before, after, atol=1e-3)
 
 
-@pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("train", ["full", "lora"])
+@pytest.mark.parametrize(("train", "fails"), [("full", False), ("lora", False), ("lora", True)])
 def test_the_model_given_stays_as_it_was(base, tmp_path, train, fails):
     loaded = load_model(base, device="cpu")
     module: Any = loaded.module
@@ -365,21 +366,21 @@ def test_the_model_given_stays_as_it_was(base, tmp_path, train, fails):
     assert not any(one._forward_hooks or one._forward_pre_hooks for one in module.modules())
 
 
-def test_steps_follow_from_epochs(base, tmp_path):
+def test_steps_follow_from_epochs(loaded, tmp_path):
     count = len(pairs())
-    assert TuneSettings(epochs=3, batch=10).steps_of(105) == 30
-    assert TuneSettings(epochs=3, batch=10, validate=10).steps_of(105) == 27
+    assert TuneSettings(epochs=3.0, batch=10).steps_of(105) == 30
+    assert TuneSettings(epochs=3.0, batch=10, validate=10).steps_of(105) == 27
     assert TuneSettings(epochs=0.01, batch=10).steps_of(105) == 1
     assert TuneSettings(steps=7).steps_of(3) == 7
-    made = small_run(base, tmp_path, contrastive(), steps=None, epochs=2.0, batch=100, validate=10)
-    assert made.outcome.step == 2 * ((count - 10) // 100)
+    made = small_run(loaded, tmp_path, contrastive(), steps=None, epochs=1.5, batch=50, validate=10)
+    assert made.outcome.step == round(1.5 * ((count - 10) // 50))
     with pytest.raises(ValueError, match=f"validate is {count} and there are {count} examples"):
-        small_run(base, tmp_path / "none", contrastive(), validate=count)
+        small_run(loaded, tmp_path / "none", contrastive(), validate=count)
 
 
 def test_what_is_kept_apart_is_not_trained_on_even_where_an_example_is_broken(loaded):
     class Broken:
-        about = {"name": "broken"}
+        about: ClassVar = {"name": "broken"}
 
         def __len__(self) -> int:
             return 8
@@ -396,66 +397,74 @@ def test_what_is_kept_apart_is_not_trained_on_even_where_an_example_is_broken(lo
         assert next(batches).index.tolist() == [0, 1, 2, 3, 4, 0]
 
 
-def test_validations_are_in_the_log_and_change_nothing(base, tmp_path):
+def test_validations_are_in_the_log_and_change_nothing(loaded, tmp_path):
     options = {"crop": Crop(kind="none"), "patch_dropout": 0.5}
     made = small_run(
-        base, tmp_path / "seen", contrastive(), cae("pb"), validate=20, validate_every=3, **options
+        loaded, tmp_path / "seen", contrastive(), cae("pb"), validate=20, validate_every=3, **options
     )
     seen = {row["step"]: (row["eval.t2i"], row["eval.i2t"]) for row in made.outcome.rows if "eval.t2i" in row}
     assert list(seen) == [3, 4]
     assert all(0 <= value <= 1 for pair in seen.values() for value in pair)
     rare = small_run(
-        base, tmp_path / "rare", contrastive(), cae("pb"), validate=20, validate_every=100, **options
+        loaded, tmp_path / "rare", contrastive(), cae("pb"), validate=20, validate_every=100, **options
     )
     assert same(made.module, rare.module)
 
 
-def test_patience_ends_a_run_that_gets_no_better(base, tmp_path):
+def test_patience_ends_a_run_that_gets_no_better(loaded, tmp_path):
     options = {"lr": 1e-12, "steps": 9, "validate": 10, "validate_every": 2}
-    made = small_run(base, tmp_path, contrastive(), patience=2, **options)
+    made = small_run(loaded, tmp_path, contrastive(), patience=2, **options)
     assert made.folder is None
     assert made.outcome.step == 6
     assert "eval.t2i has not risen" in made.outcome.stopped
-    on = small_run(base, tmp_path, contrastive(), patience=0, **options)
+    on = small_run(loaded, tmp_path, contrastive(), patience=0, **options)
     assert on.folder is not None
     assert on.outcome.step == 9
 
 
-def test_a_run_whose_time_is_up_goes_on_at_the_next_call(base, tmp_path):
-    whole = small_run(base, tmp_path / "whole", contrastive(), cae("ab"))
+def test_a_run_whose_time_is_up_goes_on_at_the_next_call(loaded, tmp_path):
+    whole = small_run(loaded, tmp_path / "whole", contrastive(), cae("ab"))
     for steps in (1, 2, 3):
-        made = small_run(base, tmp_path / "parts", contrastive(), cae("ab"), max_seconds=1e-9)
+        made = small_run(loaded, tmp_path / "parts", contrastive(), cae("ab"), max_seconds=1e-9)
         assert (made.folder, made.outcome.step) == (None, steps)
         assert "seconds are over" in made.outcome.stopped
-    last = small_run(base, tmp_path / "parts", contrastive(), cae("ab"), max_seconds=100.0)
+    last = small_run(loaded, tmp_path / "parts", contrastive(), cae("ab"), max_seconds=100.0)
     assert last.folder is not None
     assert same(whole.module, last.module)
 
 
-@pytest.mark.parametrize("variants", [("ab", "gb"), ("pb",)])
-def test_pieces_give_the_run_of_the_whole(base, tmp_path, variants):
-    terms = [Term(objective=NegativeContrastive(foils=1), weight=1.0), *map(cae, variants)]
-    one, two, start = (
-        small_run(base, tmp_path / name, *terms, pieces=pieces, lr=1e-4 * on)
-        for name, pieces, on in (("one", 1, 1), ("two", 2, 1), ("still", 1, 1e-9))
+def test_pieces_give_the_run_of_the_whole(loaded, tmp_path):
+    terms = [Term(objective=NegativeContrastive(foils=1), weight=1.0), cae("ab"), cae("pb"), cae("gb")]
+    one, two = (
+        small_run(loaded, tmp_path / str(pieces), *terms, pieces=pieces, lr=1e-4, train="text")
+        for pieces in (1, 3)
     )
+    now = two.module.state_dict()
     for name, value in one.module.state_dict().items():
-        torch.testing.assert_close(two.module.state_dict()[name], value, atol=1e-6, rtol=1e-5)
-    assert not torch.allclose(features(one.module), features(start.module), atol=1e-5)
+        unlike = (now[name] - value).abs()
+        if name.endswith(
+            "in_proj_bias"
+        ):  # the keys' part has no gradient but rounding, which Adam makes long
+            unlike = unlike.view(3, -1)[[0, 2]]
+        assert unlike.max() < 2e-6, name
+    assert (features(one.module) - features(two.module)).abs().max() < 1e-5
+    assert (features(one.module) - features(loaded.module)).abs().max() > 1e-3
     assert one.weights == pytest.approx(two.weights, rel=1e-4)
 
 
-@pytest.mark.parametrize("variant", ["ab", "gcb", "pb", "gb"])
-def test_bfloat16_is_near_float32(base, tmp_path, variant):
+def test_bfloat16_is_near_float32(loaded, tmp_path):
+    variants = ("ab", "gcb", "pb", "gb")
     full, half = (
-        small_run(base, tmp_path / kind, contrastive(), cae(variant), precision=kind, lr=1e-5)
+        small_run(loaded, tmp_path / kind, contrastive(), *map(cae, variants), precision=kind, lr=1e-5)
         for kind in ("fp32", "bf16")
     )
     assert all(value.dtype == torch.float32 for value in half.module.state_dict().values())
     for one, two in zip(full.outcome.rows, half.outcome.rows, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=0.05)
-        assert two[f"cae_{variant}"] == pytest.approx(one[f"cae_{variant}"], rel=0.1, abs=0.02)
-    assert half.weights[f"cae_{variant}"] == pytest.approx(full.weights[f"cae_{variant}"], rel=0.1)
+        for variant in variants:
+            assert two[f"cae_{variant}"] == pytest.approx(one[f"cae_{variant}"], rel=0.1, abs=0.02)
+    assert half.weights != full.weights
+    assert half.weights == pytest.approx(full.weights, rel=0.1)
     assert torch.isfinite(features(half.module)).all()
 
 
@@ -479,10 +488,10 @@ def test_models_that_cannot_be_trained_say_why(loaded, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_what_is_not_installed_is_named_with_its_install_line(base, tmp_path, monkeypatch):
+def test_what_is_not_installed_is_named_with_its_install_line(loaded, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(Unsupported, match=r'pip install "clipsight\[tune\]"'):
-        small_run(base, tmp_path, contrastive())
+        small_run(loaded, tmp_path, contrastive())
     assert not any(tmp_path.iterdir())
 
 
@@ -506,7 +515,7 @@ os._exit(code)
 """
 
 
-def test_two_launched_processes_give_the_model_of_one(base, tmp_path):
+def test_two_launched_processes_give_the_model_of_one(base, loaded, tmp_path):
     """As `torchrun -m clipsight tune …` starts them: they meet on this machine, and one of them writes and speaks."""
     if not hasattr(os, "fork") or not torch.distributed.is_gloo_available():
         pytest.skip("needs fork and gloo")
@@ -514,9 +523,9 @@ def test_two_launched_processes_give_the_model_of_one(base, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = (
-        f"tune cae --model {base} --data {WORLD} --variant pb ab --steps 4 --batch 8 --lr 1e-4 --warmup 1 --calibrate 2 "
-        f"--precision fp32 --negatives denominator --distill 0.5 --validate 16 --log-every 1 --json --device cpu "
-        f"--out {tmp_path / 'two'}"
+        f"tune cae --model {base} --data {WORLD} --variant pb ab --steps 4 --batch 8 --lr 1e-4 --warmup 1 "
+        f"--calibrate 2 --precision fp32 --negatives denominator --distill 0.5 --validate 16 "
+        f"--log-every 1 --json --device cpu --out {tmp_path / 'two'}"
     )
     done = subprocess.run(
         [sys.executable, "-c", LAUNCHED, str(tmp_path), *words.split()],
@@ -530,7 +539,7 @@ def test_two_launched_processes_give_the_model_of_one(base, tmp_path):
     assert (tmp_path / "1.out").read_text() == ""
     two = json.loads((tmp_path / "0.out").read_text())
     one = small_run(
-        base,
+        loaded,
         tmp_path / "one",
         Term(objective=NegativeContrastive(foils=1), weight=1.0, ramp=0.0),
         Term(objective=Distill(momentum=1.0), weight=0.5, ramp=0.0),

@@ -12,6 +12,9 @@ from clipsight.tune.data.batch import Batch
 from clipsight.tune.objectives.objective import Objective
 from clipsight.tune.trainer import Trainer, Weighted
 
+_ROUNDING = 1e-6
+"""A gradient this much shorter than another is rounding, such as that of staying near where the model still is."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Term:
@@ -61,7 +64,8 @@ def calibrated(
     for step, batch in enumerate(batches):
         for number, one in enumerate(trainers):
             lengths[number] += _length(one, batch, step, parameters)
-    if not 0 < lengths[0] < math.inf:
+    least = _ROUNDING * max(lengths)
+    if not least < lengths[0] < math.inf:
         raise ClipsightError(
             f"weights were left open, to be measured beside {', '.join(one.objective.name for one in fixed)}, whose "
             f"gradient before the first step has the length {lengths[0]:g}. Give every weight, or add a loss that "
@@ -73,7 +77,7 @@ def calibrated(
         weight = term.weight
         if weight is None:
             own = found[id(term)]
-            if not 0 < own < math.inf:
+            if not least < own < math.inf:
                 raise ClipsightError(
                     f"the weight of {term.objective.name} cannot be told: its gradient before the first step has "
                     f"the length {own:g}. Usual cause: all captions are at its aim already, or none has both objects "

@@ -190,7 +190,9 @@ def launched(device: torch.device | str | None) -> tuple[torch.device, Parallel]
 
     wanted = as_device(device)
     state = PartialState(cpu=wanted.type == "cpu")
-    return (state.device if state.num_processes > 1 else wanted), parallel()
+    if state.num_processes == 1 or state.device is None:
+        return wanted, parallel()
+    return state.device, parallel()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
