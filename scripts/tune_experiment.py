@@ -58,6 +58,7 @@ ROWS, WISE = ROOT / "benchmarks" / "tune" / "rows.jsonl", ROOT / "benchmarks" / 
 RUNS = ROOT / "runs" / "tune"
 DATA = "world:7:12000"
 SEEDS = (1, 2, 3, 4)
+COMMAND = "python scripts/tune_experiment.py"
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SHIPPED = ROOT / "src" / "clipsight" / "assets" / "clipsight-tiny-cae"
 SETTINGS = {
@@ -204,7 +205,7 @@ def sweep(arm: str, seed: int, device: str, ship: bool) -> None:
             base_fingerprint=zero.fingerprint,
             title="clipsight-tiny-cae",
             data={"name": DATA},
-            command=f"python scripts/tune_experiment.py --arms {arm} --seeds {seed} --keep {arm}; then --wise {arm} --ship",
+            command=f"{COMMAND} --arms {arm} --seeds {seed} --keep {arm}; {COMMAND} --wise {arm} --ship",
             objectives={
                 term.objective.name: {"weight": term.weight, **term.objective.export()}
                 for term in ARMS[arm].terms(seed)

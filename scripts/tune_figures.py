@@ -230,9 +230,15 @@ def _colour(arm: str) -> str:
 
 def _marker(arm: str) -> str:
     marks = {"zero": "X", "ft": "s", "cae-gcb": "^", "cae-pb": "v", "cae-gb": "P"}
-    return {**marks, "control": "D", "control-pb": "d", "ft-hn": "<", "hn-cae": ">", "hn-pb": "h", "cae-all": "*"}.get(
-        arm, "o"
-    )
+    return {
+        **marks,
+        "control": "D",
+        "control-pb": "d",
+        "ft-hn": "<",
+        "hn-cae": ">",
+        "hn-pb": "h",
+        "cae-all": "*",
+    }.get(arm, "o")
 
 
 def _dots(axes: "Axes", found: np.ndarray, line: float, colour: str) -> None:

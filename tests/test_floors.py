@@ -60,6 +60,8 @@ def test_files_stay_small():
 
 
 def test_adapters_stay_small():
-    adapters = [p for p in (ROOT / "towers").glob("*.py") if p.name.startswith(("open_clip_", "timm_", "hf_"))]
+    adapters = [
+        p for p in (ROOT / "towers").glob("*.py") if p.name.startswith(("open_clip_", "timm_", "hf_"))
+    ]
     assert len(adapters) >= 10
     assert not [p.name for p in adapters if len(p.read_text(encoding="utf-8").splitlines()) >= 200]

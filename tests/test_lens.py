@@ -304,7 +304,9 @@ def test_bad_texts_are_refused_in_words(lens: Lens, picture):
 
 
 def test_a_tower_without_patches_still_classifies(picture):
-    module = tiny_clip(attentional_pool="parallel", attn_pooler_heads=2, width=32, head_width=16, embed_dim=32)
+    module = tiny_clip(
+        attentional_pool="parallel", attn_pooler_heads=2, width=32, head_width=16, embed_dim=32
+    )
     module.visual.forward = lambda x: x.mean((2, 3)) @ torch.ones(3, 32)
     lens = clipsight.load(module, device="cpu")
     assert all("attention pools" in reason for reason in lens.card.methods.values())

@@ -28,9 +28,7 @@ def test_writes_beside_the_working_directory_and_prints_a_line_and_the_trust_of_
 
 def test_defaults_are_those_of_the_python_api(lens, run):
     run("explain", "dog.jpg", "--text", "a dog")
-    assert lens.loaded == [
-        ("ViT-B-16", {**options(), "pretrained": "openai"})
-    ]
+    assert lens.loaded == [("ViT-B-16", {**options(), "pretrained": "openai"})]
     assert lens.asked == [
         {
             "image": "dog.jpg",
@@ -83,9 +81,7 @@ def test_model_options_reach_load_and_openai_is_for_the_default_model_alone(lens
         "bfloat16",
         "--no-quick-gelu",
     )
-    assert lens.loaded == [
-        ("clipsight-tiny", {**options(), "dtype": "bfloat16", "quick_gelu": False})
-    ]
+    assert lens.loaded == [("clipsight-tiny", {**options(), "dtype": "bfloat16", "quick_gelu": False})]
 
 
 def test_texts_come_from_a_file_too(lens, run):

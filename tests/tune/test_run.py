@@ -414,7 +414,7 @@ def test_validations_are_in_the_log_and_change_nothing(loaded, tmp_path):
 def test_patience_ends_a_run_that_gets_no_better(loaded, tmp_path):
     options = {"lr": 1e-12, "steps": 9, "validate": 10, "validate_every": 2}
     made = small_run(loaded, tmp_path, contrastive(), patience=2, **options)
-    assert made.folder is None
+    assert made.folder is not None
     assert made.outcome.step == 6
     assert "eval.t2i has not risen" in made.outcome.stopped
     on = small_run(loaded, tmp_path, contrastive(), patience=0, **options)

@@ -80,7 +80,9 @@ def whole_and_without(
     whole = question.shared.features
     if not len(owner):
         return texts, whole
-    return torch.cat([texts, owner]), torch.cat([whole, encode_variants(question, owner, removed, how, batch)])
+    return torch.cat([texts, owner]), torch.cat(
+        [whole, encode_variants(question, owner, removed, how, batch)]
+    )
 
 
 def as_rows(

@@ -321,6 +321,8 @@ def _tell(made: "TunedModel") -> None:
             markup=False,
         )
     else:
+        if outcome.stopped:
+            show.print(f"Ended after {outcome.step} steps: {outcome.stopped}.", markup=False)
         show.print(f"Model: local-dir:{made.folder} (README.md there says how to load it)", markup=False)
 
 

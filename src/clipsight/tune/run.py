@@ -47,6 +47,8 @@ from clipsight.tune.validation import halves, retrieval
 
 MODEL, WEIGHTS = "model", "weights.json"
 """Below a run's folder: the exported model, and the weights of its losses."""
+WATCHED = "eval.t2i"
+"""The figure of the log that patience looks at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,8 @@ class TunedModel:
     """What a run gave.
 
     Attributes:
-        folder: of the exported model, for `clipsight.load("local-dir:FOLDER")`; None if it was stopped early.
+        folder: of the exported model, for `clipsight.load("local-dir:FOLDER")`; None if time or a rule of
+            the caller ended the run early; the same call goes on.
         outcome: how training went. weights: of the losses, those that were open too.
         module: the tuned model, on its device, in evaluation mode.
     """
@@ -109,7 +112,7 @@ def tune(
 
     Example:
         >>> from clipsight.tune import Cae, CaeOptions, Contrastive, Term, open_examples, tune
-        >>> terms = [Term(objective=Contrastive(), weight=1), Term(objective=Cae(CaeOptions(variant="pb")))]
+        >>> terms = [Term(objective=Contrastive(), weight=1.0), Term(objective=Cae(CaeOptions(variant="pb")))]
         >>> tuned = tune("clipsight-tiny", open_examples("world:7:64"), terms, Path("runs/pb"))  # doctest: +SKIP
         >>> lens = clipsight.load(f"local-dir:{tuned.folder}")  # doctest: +SKIP
     """
@@ -155,7 +158,9 @@ def tune(
             tuned.adapter.merge()
     module.eval()
     weights = {term.objective.name: term.weight for term in weighted}
-    if outcome.step == run.steps and group.rank == 0:
+    impatient = chosen.patience and no_better(WATCHED, chosen.patience)(outcome.rows)
+    ended = outcome.step == run.steps or bool(impatient)
+    if ended and group.rank == 0:
         known = facts or TuneFacts(base="")
         complete = replace(
             known,
@@ -172,7 +177,7 @@ def tune(
         )
         export_model(target, replace(loaded, module=module), complete, overwrite=True)
     group.wait()
-    folder = target if outcome.step == run.steps else None
+    folder = target if ended else None
     return TunedModel(folder=folder, outcome=outcome, weights=weights, module=module)
 
 
@@ -352,7 +357,7 @@ class _Run:
     def _rules(self) -> list[StopRule]:
         rules, chosen = list(self.stop_rules), self.settings
         if chosen.patience:
-            rules.append(no_better("eval.t2i", chosen.patience))
+            rules.append(no_better(WATCHED, chosen.patience))
         if chosen.max_seconds is not None:
             began = time.perf_counter()
             rules.append(time_is_up(chosen.max_seconds, lambda: time.perf_counter() - began))

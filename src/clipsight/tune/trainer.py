@@ -155,7 +155,7 @@ class Trainer:
         try:
             batches = self.batches(self._step)
             since, at = time.perf_counter(), self._step
-            while self._step < self.loop.steps:
+            while self._step < self.loop.steps and not stopped:
                 row = self._train_step(next(batches))
                 self._seconds += time.perf_counter() - since
                 since = time.perf_counter()
@@ -175,8 +175,6 @@ class Trainer:
                 since = time.perf_counter()
                 if done % self.loop.save_every == 0 or last or stopped:
                     self._save()
-                if stopped:
-                    break
         finally:
             if journal is not None:
                 journal.close()
