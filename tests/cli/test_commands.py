@@ -17,7 +17,7 @@ from clipsight.errors import ClipsightWarning, HubUnreachable
 
 VERBS = (
     *("explain", "words", "classify", "segment", "tag", "points", "anomaly"),
-    *("demo", "world", "bench", "models", "methods", "doctor"),
+    *("demo", "world", "tune", "bench", "models", "methods", "doctor"),
 )
 HEAVY = {"torch", "numpy", "matplotlib", "open_clip", "PIL", "scipy", "sklearn"}
 
