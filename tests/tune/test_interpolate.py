@@ -10,6 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipsight.errors import CheckpointError
+from clipsight.tune.averaging import average_checkpoints
 from clipsight.tune.interpolate import ALPHAS, Sweep, SweepRow, interpolate, knee, soup, wise_ft_sweep
 from tiny import pixels, tiny_clip
 
@@ -141,3 +143,8 @@ def test_the_knee_needs_something_to_compare_with():
         knee(sweep((0, 1, 1)), gain="coco", guard="imagenet")
     with pytest.raises(ValueError, match="no number at alpha 0"):
         knee(sweep((0, 1, math.nan), (1, 2, 1)), gain="aro", guard="imagenet")
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="nofolder' was to be averaged and is not there"):
+        average_checkpoints(["nofolder", "other"], tmp_path / "mean")

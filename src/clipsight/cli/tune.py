@@ -239,8 +239,7 @@ def soup(
     """
     from clipsight.tune.averaging import average_checkpoints
 
-    paths = [one.removeprefix("local-dir:") for one in models]
-    made = average_checkpoints(paths, out, model=model, overwrite=overwrite)
+    made = average_checkpoints(models, out, model=model, overwrite=overwrite)
     if json:
         print_json({"model": str(made.folder), "of": list(models)})
     else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from clipsight.errors import CheckpointError
 from clipsight.towers.checkpoints import read_json
 from clipsight.towers.folder import CARD
 from clipsight.towers.loading import Loaded, load_model
@@ -71,6 +72,10 @@ def average_checkpoints(
 
 
 def _open(path: str, model: str | None, quick_gelu: bool | None) -> Loaded:
+    if not Path(path.removeprefix("local-dir:")).exists():
+        raise CheckpointError(
+            f"{path!r} was to be averaged and is not there; give folders of models, or .pt or .safetensors files."
+        )
     if Path(path).is_dir() or path.startswith("local-dir:"):
         return load_model(f"local-dir:{path.removeprefix('local-dir:')}", device="cpu", quick_gelu=quick_gelu)
     if model is None:
