@@ -8,7 +8,7 @@ from timing import ratio, report
 from torch import Tensor
 
 import clipsight
-from clipsight.lens import Lens
+from clipsight.session.lens import Lens
 
 
 def compare(work: str, run: Callable[[Lens], Tensor], **facts: object) -> dict[str, object]:

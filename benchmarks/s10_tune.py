@@ -14,7 +14,7 @@ from timing import ratio, report
 from clipsight.towers.families import towers_of
 from clipsight.tune import Cae, CaeOptions, Contrastive
 from clipsight.tune.data.batch import Batch
-from clipsight.tune.encode import Towers, joined_needs
+from clipsight.tune.encode import TrainingTowers, joined_needs
 from clipsight.tune.schedule import constant
 from clipsight.tune.trainer import Loop, Trainer, Weighted
 from clipsight.tune.tuned import choose_parameters, decay_groups
@@ -61,7 +61,7 @@ def stepper(name: str | None, length: int) -> Callable[[], None]:
     needs = joined_needs(term.objective.needs(text) for term in terms)
     trainer = Trainer(
         module=model,
-        encode=Towers(model, text, needs),
+        encode=TrainingTowers(model, text, needs),
         terms=terms,
         optimizers=[optimizer],
         schedule=constant(1, 0),

@@ -4,8 +4,8 @@ import open_clip
 import torch
 from timing import ratio, report
 
-from clipsight.language.encode import encode_texts
 from clipsight.language.prompts import TEMPLATE_SETS, expand
+from clipsight.towers.encode_texts import encode_texts
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.world import nouns
 

@@ -291,8 +291,8 @@ PROTOCOLS = (
 
 def published(tower: str, path: str) -> str:
     """Published mIoU by protocol; our AUROC and mIoU on the emoji world, where there are any, in the last columns."""
-    from clipsight.surgery import get_recipe, recipe_ids
-    from clipsight.surgery.paper import EIGHT
+    from clipsight.features import get_recipe, recipe_ids
+    from clipsight.features.citation import EIGHT
 
     ours = {row["recipe"]: row for row in _rows(path)}
     groups: dict[str, dict[tuple[str, ...], dict[str, float]]] = {title: {} for title, _ in PROTOCOLS}
@@ -334,7 +334,7 @@ def _ours(row: dict[str, Any] | None, figure: str) -> str:
 
 def methods_table() -> str:
     """Every method in a line: id, idea, where it works, what of that block stays."""
-    from clipsight.surgery import Accumulate, ClassToken, EveryBlock, get_recipe, recipe_ids
+    from clipsight.features import Accumulate, ClassToken, EveryBlock, get_recipe, recipe_ids
 
     rows = []
     for recipe in map(get_recipe, recipe_ids()):
@@ -354,7 +354,7 @@ def methods_table() -> str:
 
 def methods_list() -> str:
     """Every method: id, idea, paper, and what is different here."""
-    from clipsight.surgery import get_recipe, recipe_ids
+    from clipsight.features import get_recipe, recipe_ids
 
     lines = []
     for name in recipe_ids():
@@ -374,7 +374,7 @@ METHODS = {"table": methods_table, "list": methods_list}
 
 def models_counts() -> str:
     """How many of open_clip's architectures are read, and how many take CLIP Surgery."""
-    from clipsight.towers.table import FILE, architectures
+    from clipsight.checkpoints.architectures import FILE, architectures
 
     known = architectures()
     version = json.loads(FILE.read_text(encoding="utf-8"))["open_clip"]
@@ -387,7 +387,7 @@ def models_counts() -> str:
 
 def models_table() -> str:
     """A line for each architecture of open_clip."""
-    from clipsight.towers.table import architectures
+    from clipsight.checkpoints.architectures import architectures
 
     rows = []
     for name, facts in architectures().items():
@@ -415,9 +415,9 @@ MODELS = {"table": models_table, "counts": models_counts}
 
 
 def _why_not(facts: Any) -> str:
-    from clipsight.surgery import fit, get_recipe, why_not
+    from clipsight.features import adapt_to_depth, get_recipe, why_not
 
-    return why_not(fit(get_recipe("clip_surgery"), facts).recipe, facts)
+    return why_not(adapt_to_depth(get_recipe("clip_surgery"), facts).recipe, facts)
 
 
 def micro(path: str) -> str:
@@ -448,7 +448,7 @@ def micro(path: str) -> str:
 
 def variants(kind: str) -> str:
     """Options of the authors as ids of their own (`options`), or their settings for data sets (`settings`)."""
-    from clipsight.surgery import get_recipe, recipe_ids
+    from clipsight.features import get_recipe, recipe_ids
 
     found = [one for one in map(get_recipe, recipe_ids(variants=True)) if one.variant_of]
     if kind == "options":

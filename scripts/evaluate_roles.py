@@ -18,7 +18,7 @@ from typing import Any
 
 from role_gold import Gold, aro, labelled, vl_checklist, world
 
-from clipsight.language.roles import ROLES, CaptionRoles, extract_roles
+from clipsight.roles.extract import ROLES, CaptionRoles, extract_roles
 
 ROOT = Path(__file__).parent.parent
 ASSET = ROOT / "docs" / "assets" / "roles.json"

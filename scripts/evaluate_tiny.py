@@ -14,7 +14,7 @@ import numpy as np
 
 import clipsight
 from clipsight.bench.emoji import evaluate, map_quality
-from clipsight.surgery import get_recipe, with_depth
+from clipsight.features import get_recipe, with_depth
 from clipsight.world import make_scenes
 
 FOLDER = Path(clipsight.__file__).parent / "assets" / "clipsight-tiny"

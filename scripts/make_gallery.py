@@ -23,9 +23,9 @@ from torch import Tensor
 import clipsight
 from clipsight.bench.emoji import judge_maps, noun_features, ready
 from clipsight.errors import ClipsightWarning
-from clipsight.lens import Lens
 from clipsight.results import heat, typeset
 from clipsight.results.scaling import choose_scale
+from clipsight.session.lens import Lens
 from clipsight.world import make_scene, nouns
 from clipsight.world.scene import Scene
 

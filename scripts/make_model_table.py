@@ -14,8 +14,8 @@ from typing import Any
 import open_clip
 import torch
 
+from clipsight.checkpoints.architectures import FILE
 from clipsight.towers.families import open_clip_vision
-from clipsight.towers.table import FILE
 
 _NO_TEXT = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
 

@@ -25,10 +25,10 @@ from torch import Tensor
 
 import clipsight
 from clipsight.errors import ClipsightWarning
-from clipsight.lens import Lens
 from clipsight.refine import bilateral_upsample, guided_upsample, mask_mean, pamr, propagate
 from clipsight.results import Points, Segmentation, heat
 from clipsight.results.scaling import choose_scale
+from clipsight.session.lens import Lens
 from clipsight.world import Scene, make_scene, make_scenes, nouns
 
 TILE, SMALL, GAP, MARGIN, HEAD, FOOT = 208, 168, 14, 18, 26, 24

@@ -32,12 +32,12 @@ from clipsight.attribution.faithfulness import (
     word_game,
 )
 from clipsight.errors import ClipsightWarning
-from clipsight.language.roles import find_words
 from clipsight.language.tokens import tokenize
-from clipsight.lens import Lens
 from clipsight.results import heat
 from clipsight.results.words import WordAttribution
 from clipsight.results.words_drawn import fraction, mixed, segments
+from clipsight.roles.extract import find_words
+from clipsight.session.lens import Lens
 from clipsight.world import Foil, Scene, make_scenes
 
 SHOWN = ("attention", "gradcam", "perturbation", "gradient", "integrated_gradients", "shapley")

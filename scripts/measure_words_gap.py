@@ -1,6 +1,6 @@
 """Which words of the emoji world's captions carry the match, for the bundled model and for one that never learnt.
 
-Writes words_analysis.json and words_gap.webp into docs/assets, for docs/words_gap.md ("Do objects win?"); two minutes:
+Writes word_gap.json and words_gap.webp into docs/assets, for docs/words_gap.md ("Do objects win?"); two minutes:
 
     python scripts/measure_words_gap.py
 
@@ -20,12 +20,12 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from PIL import Image
 
 import clipsight
-from clipsight.bench.words_analysis import Corpus, ModelWords, analyse_words, verdict
-from clipsight.bench.words_analysis.drawing import LIGHT
-from clipsight.bench.words_analysis.figures import draw_controls, draw_gaps
+from clipsight.bench.word_gap import Corpus, ModelWords, analyse_words, verdict
+from clipsight.bench.word_gap.drawing import LIGHT
+from clipsight.bench.word_gap.figures import draw_controls, draw_gaps
 
 ROOT = Path(__file__).parents[1]
-OUT = ROOT / "docs" / "assets" / "words_analysis.json"
+OUT = ROOT / "docs" / "assets" / "word_gap.json"
 CONFIG = ROOT / "src" / "clipsight" / "assets" / "clipsight-tiny" / "open_clip_config.json"
 PICTURE = ROOT / "docs" / "assets" / "words_gap.webp"
 CORPUS = "world:101,102,103:100"

@@ -40,7 +40,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipsight.language.roles import Role, find_words
+from clipsight.roles.extract import Role, find_words
 from clipsight.world import make_scenes
 
 ARTICLES = frozenset(("a", "an", "the"))

@@ -37,7 +37,7 @@ from train_tiny import pixels
 
 import clipsight
 from clipsight.bench.world import compare
-from clipsight.lens import Lens
+from clipsight.session.lens import Lens
 from clipsight.towers.loading import load_model
 from clipsight.world import make_scenes, nouns
 

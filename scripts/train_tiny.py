@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clipsight.towers.folder import write_model_folder
+from clipsight.checkpoints.folder import write_model_folder
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.objectives.contrastive import Contrastive
-from clipsight.tune.objectives.objective import Features
+from clipsight.tune.objectives.objective import StepFeatures
 from clipsight.tune.trainer import Loop, Trainer, Weighted
 from clipsight.world import COLORS, make_scenes, nouns
 
@@ -222,10 +222,10 @@ def make_trainer(settings: Settings, pool: Pool, out: Path, save_every: int, eva
     trainee = Trainee(clip)
     forward = torch.compile(lambda params, x, t: functional_call(trainee, params, (x, t)))
 
-    def encode(batch: Batch, *, keep: bool = True) -> tuple[Features, None]:
+    def encode(batch: Batch, *, keep: bool = True) -> tuple[StepFeatures, None]:
         half = {name: p.bfloat16() for name, p in trainee.named_parameters()}
         image, text = forward(half, batch.images.bfloat16(), batch.ids)
-        return Features(image=image, text=text, scale=clip.logit_scale.exp()), None
+        return StepFeatures(image=image, text=text, scale=clip.logit_scale.exp()), None
 
     def set_dropout(step: int) -> None:
         late = step >= settings.late * settings.steps

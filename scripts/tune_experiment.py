@@ -39,9 +39,9 @@ from clipsight.tune import (
     Contrastive,
     DataOptions,
     NegativeContrastive,
-    Term,
     TuneFacts,
     TuneSettings,
+    WeightedObjective,
     interpolate,
     knee,
     open_examples,
@@ -74,13 +74,13 @@ class Arm:
     cae: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
     negatives: bool = False
 
-    def terms(self, seed: int) -> list[Term]:
+    def terms(self, seed: int) -> list[WeightedObjective]:
         """Its losses."""
         base = NegativeContrastive(foils=1, foil_kinds=("given",)) if self.negatives else Contrastive()
-        made = [Term(objective=base, weight=1.0)]
+        made = [WeightedObjective(objective=base, weight=1.0)]
         for variant, (weight, options) in self.cae.items():
             objective = Cae(CaeOptions(**{"variant": variant, "seed": seed, **options}))
-            made.append(Term(objective=objective, weight=weight, ramp=0.1))
+            made.append(WeightedObjective(objective=objective, weight=weight, ramp=0.1))
         return made
 
 

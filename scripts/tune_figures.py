@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tune_rows import KINDS, Row, against, arms_of, title_of, trained_on, values
 
-from clipsight.bench.words_analysis import SETUPS
-from clipsight.bench.words_analysis.drawing import LIGHT, MODEL_COLOURS, ROLE_COLOURS, legend, panels, title
+from clipsight.bench.word_gap import SETUPS
+from clipsight.bench.word_gap.drawing import LIGHT, MODEL_COLOURS, ROLE_COLOURS, legend, panels, title
 from clipsight.results.io import atomic_write
 
 if TYPE_CHECKING:

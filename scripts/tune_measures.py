@@ -17,7 +17,7 @@
 | `gamma.SETUP.OTHER` | γ: how many times as much an object word gets as one of OTHER; 1 is no gap, CAE lowers it |
 | `delta_foil.ROLE` | fall of the cosine when one word of the role is replaced by a wrong one |
 
-SETUP is a name of `clipsight.bench.words_analysis.SETUPS`; OTHER is `composition` (attributes and relations),
+SETUP is a name of `clipsight.bench.word_gap.SETUPS`; OTHER is `composition` (attributes and relations),
 `attribute` or `relation`; ROLE is `object`, `attribute` or `relation`. A ratio without meaning, such as one over
 nothing, is left out, so that the figures are plain JSON.
 
@@ -46,11 +46,11 @@ from clipsight.bench.composition.encoder import versions
 from clipsight.bench.composition.rules import RULES, decide, picture_recall
 from clipsight.bench.composition.scoring import unit
 from clipsight.bench.emoji import map_quality, noun_accuracy
-from clipsight.bench.words_analysis import analyse_captions
-from clipsight.bench.words_analysis.behaviour import REPLACED
-from clipsight.bench.words_analysis.world_captions import world_captions
+from clipsight.bench.word_gap import analyse_captions
+from clipsight.bench.word_gap.behaviour import REPLACED
+from clipsight.bench.word_gap.world_captions import world_captions
+from clipsight.features import get_recipe, with_depth
 from clipsight.results.io import atomic_write
-from clipsight.surgery import get_recipe, with_depth
 from clipsight.world import Scene, make_scenes
 
 SEEDS = (101, 102, 103)

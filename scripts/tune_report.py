@@ -30,8 +30,8 @@ from scipy import stats
 from tune_figures import draw
 from tune_rows import KINDS, Change, Row, against, arms_of, read, title_of, trained_on, values
 
-from clipsight.bench.words_analysis import SETUPS
-from clipsight.bench.words_analysis.behaviour import REPLACED
+from clipsight.bench.word_gap import SETUPS
+from clipsight.bench.word_gap.behaviour import REPLACED
 
 ROOT = Path(__file__).parents[1]
 ROWS, WISE = (ROOT / "benchmarks" / "tune" / name for name in ("rows.jsonl", "wise.json"))

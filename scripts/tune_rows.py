@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from clipsight.bench.words_analysis import SETUPS
+from clipsight.bench.word_gap import SETUPS
 
 ARMS = {
     "zero": "before tuning",

@@ -8,13 +8,13 @@ import clipsight
 
 ROOT = Path(clipsight.__file__).parent
 FLOORS = {
-    "errors": 1, "pictures": 1, "results": 1,
-    "towers": 2, "language": 2, "world": 2,
-    "surgery": 3, "scoring": 3, "refine": 3, "tasks": 3, "attribution": 3,
-    "own_scores": 4, "segmenting": 4, "inspecting": 4, "weighing": 4, "engine": 4, "seen": 4, "lens": 4,
-    "lens_words": 4,
-    "bench": 5, "tune": 5,
-    "cli": 6, "__main__": 6, "__init__": 6,
+    "errors": 1, "store": 1, "records": 1, "pictures": 1, "results": 1, "world": 1,
+    "language": 2, "roles": 2, "checkpoints": 2,
+    "towers": 3,
+    "features": 4, "scoring": 4, "refine": 4, "tasks": 4, "attribution": 4,
+    "session": 5,
+    "bench": 6, "tune": 6,
+    "cli": 7, "__main__": 7, "__init__": 7,
 }  # fmt: skip
 MOST_LINES = 600
 

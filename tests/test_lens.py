@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 import clipsight
 from clipsight import ClipsightWarning, Unsupported
-from clipsight.lens import Lens
+from clipsight.features import ImageFeatures, ImagePass, get_recipe, with_depth
 from clipsight.scoring import feature_surgery
-from clipsight.surgery import Features, Pass, get_recipe, with_depth
+from clipsight.session.lens import Lens
 from clipsight.world import make_scene, nouns
 from tiny import past_type_checks, tiny_clip
 
@@ -92,8 +92,8 @@ def test_a_list_gives_what_a_loop_gives(lens: Lens, picture):
 
 def test_encoded_once(lens: Lens, picture, monkeypatch):
     passes = []
-    begin = Pass.__init__
-    monkeypatch.setattr(Pass, "__init__", lambda *a: passes.append(1) or begin(*a))
+    begin = ImagePass.__init__
+    monkeypatch.setattr(ImagePass, "__init__", lambda *a: passes.append(1) or begin(*a))
     seen = lens.see(picture)
     for texts in (TEXTS, ["a bird"], TEXTS):
         seen.explain(texts)
@@ -206,22 +206,22 @@ def test_resolutions(lens: Lens, picture):
 
 
 def test_a_constant_map_is_said(lens: Lens, picture, monkeypatch):
-    flat = Features(patches=torch.ones(1, 4, 4, 32), pooled=torch.ones(1, 32))
-    monkeypatch.setattr(Pass, "features", lambda _: flat)
+    flat = ImageFeatures(patches=torch.ones(1, 4, 4, 32), pooled=torch.ones(1, 32))
+    monkeypatch.setattr(ImagePass, "features", lambda _: flat)
     ex = lens.explain(picture, TEXTS)
     assert torch.isfinite(ex.maps).all()
     assert all("same everywhere" in line for line in ex.trust)
 
 
 def test_out_of_memory_halves_the_batch_and_says_so(lens: Lens, picture, monkeypatch):
-    begin = Pass.__init__
+    begin = ImagePass.__init__
 
     def small_card(self, view, x, recipe):
         if len(x) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         begin(self, view, x, recipe)
 
-    monkeypatch.setattr(Pass, "__init__", small_card)
+    monkeypatch.setattr(ImagePass, "__init__", small_card)
     with pytest.warns(ClipsightWarning, match="went on with"):
         results = lens.explain([picture] * 5, TEXTS, batch=5)
     assert len(results) == 5
@@ -373,7 +373,9 @@ def test_few_distractors_do_not_switch_presence_off(picture):
 
 
 def test_a_list_refuses_before_it_encodes(lens: Lens, picture, monkeypatch):
-    monkeypatch.setattr(Pass, "__init__", lambda *_: pytest.fail("encoded before the question was checked"))
+    monkeypatch.setattr(
+        ImagePass, "__init__", lambda *_: pytest.fail("encoded before the question was checked")
+    )
     with pytest.raises(ValueError, match="unknown"):
         lens.explain([picture] * 3, TEXTS, contrast="background")
     with pytest.raises(ValueError, match="empty"):

@@ -13,14 +13,14 @@ from torch import Tensor
 
 import clipsight
 from clipsight import ClipsightWarning
-from clipsight.lens import Lens
-from clipsight.own_scores import fed_features, own_scores
+from clipsight.features import Accumulate, ImagePass, get_recipe, recipe_ids, run, second_pass
+from clipsight.features.own_scores import fed_features, own_scores
+from clipsight.features.steps import KeySmoothing, PromptDenoising, ScoreStep
 from clipsight.refine import feedback_map
 from clipsight.scoring import contrast_maps, similarity_maps
 from clipsight.scoring.denoising import key_smoothing
 from clipsight.scoring.text_adjust import adjust_texts, mix_class
-from clipsight.surgery import Accumulate, Pass, get_recipe, recipe_ids, run, second_pass
-from clipsight.surgery.setting import KeySmoothing, PromptDenoising, ScoreStep
+from clipsight.session.lens import Lens
 from clipsight.towers.open_clip_vit import OpenClipVision
 from clipsight.world import make_scene
 from tiny import pixels, tiny_clip
@@ -83,7 +83,7 @@ def close(a: Tensor, b: Tensor, atol: float = 1e-5) -> None:
 def scored(name: str, x: Tensor, t: Tensor, **options) -> Tensor:
     """Through a pass of one's own, positions as the recipe has them."""
     with torch.no_grad():
-        return own_scores(Pass(view(), x, name), x, t, logit_scale=lens().logit_scale, **options)[0]
+        return own_scores(ImagePass(view(), x, name), x, t, logit_scale=lens().logit_scale, **options)[0]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -272,8 +272,8 @@ def test_feedback_by_hand():
     second = run(view(), x, second_pass(recipe, step), {"semantic": semantic[:, None]})
     for kind in ("none", "labels"):
         expected = contrast_maps(second.patches, second.pooled, t, kind=kind)
-        close(own_scores(Pass(view(), x, recipe), x, t, logit_scale=100.0, kind=kind)[0], expected)
-    close(fed_features(Pass(view(), x, recipe), x, t).patches, second.patches)
+        close(own_scores(ImagePass(view(), x, recipe), x, t, logit_scale=100.0, kind=kind)[0], expected)
+    close(fed_features(ImagePass(view(), x, recipe), x, t).patches, second.patches)
     close(lens().features(x, "resclip.naclip", t).patches, second.patches)
     close(lens().features(x, "resclip.naclip").patches, first.patches)
     assert not torch.allclose(first.patches, second.patches, atol=1e-4)
@@ -294,7 +294,7 @@ def test_text_adjustment_by_hand():
 @torch.no_grad()
 def test_key_smoothing_by_hand():
     x, t = images(2), texts()
-    made = Pass(view(), x, replace(get_recipe("maskclip"), scoring=(KeySmoothing(threshold=0.9),)))
+    made = ImagePass(view(), x, replace(get_recipe("maskclip"), scoring=(KeySmoothing(threshold=0.9),)))
     last = view().blocks[-1]
     _, k, _ = last.qkv(last.norm1(made.entered))
     keys = k[:, :, 1:].transpose(1, 2).flatten(2)
@@ -306,7 +306,7 @@ def test_key_smoothing_by_hand():
 def test_key_smoothing_in_compat_mode_takes_projected_keys():
     x, t = images(1), texts()
     step = KeySmoothing(threshold=0.9, mode="compat")
-    made = Pass(view(), x, replace(get_recipe("maskclip"), scoring=(step,)))
+    made = ImagePass(view(), x, replace(get_recipe("maskclip"), scoring=(step,)))
     last = view().blocks[-1]
     keys = last.merge(made.keys())
     expected = key_smoothing(similarity_maps(made.features().patches, t), keys, threshold=0.9, mode="compat")
@@ -320,14 +320,14 @@ def test_prompt_denoising_is_decided_on_cosines():
 
 @torch.no_grad()
 def test_every_level_is_the_same_when_it_is_asked_for_again():
-    made = Pass(view(), images(2), "cliper.levels")
+    made = ImagePass(view(), images(2), "cliper.levels")
     close(made.features().levels, made.features().levels, atol=0.0)
 
 
 @torch.no_grad()
 def test_features_are_the_same_when_they_are_asked_for_again():
     for name in (name for name in EVERY if name != "cliper.levels"):
-        made = Pass(view(), images(2), name)
+        made = ImagePass(view(), images(2), name)
         first = made.features()
         if not isinstance(made.recipe.path, Accumulate):
             made.weights()
@@ -345,8 +345,8 @@ def picture():
 )
 def test_seen_once_asked_often(name, monkeypatch):
     """One pass for each recipe, whatever the texts; other texts do not change what the first were answered."""
-    passes, begin = [], Pass.__init__
-    monkeypatch.setattr(Pass, "__init__", lambda *a, **k: passes.append(1) or begin(*a, **k))
+    passes, begin = [], ImagePass.__init__
+    monkeypatch.setattr(ImagePass, "__init__", lambda *a, **k: passes.append(1) or begin(*a, **k))
     seen = lens().see(picture())
     first = seen.explain(TEXTS, method=name).maps
     seen.explain(["a bird", "a boat"], method=name)
@@ -415,13 +415,13 @@ def test_an_unknown_step_is_refused():
 
 def test_a_list_does_not_hold_the_pass_of_every_picture(monkeypatch):
     """A pass keeps maps of patches by patches: a long list would fill the memory."""
-    passes, alive, begin = [], [], Pass.__init__
+    passes, alive, begin = [], [], ImagePass.__init__
 
     def counted(self, *args, **options) -> None:
         begin(self, *args, **options)
         passes.append(weakref.ref(self))
         alive.append(sum(one() is not None for one in passes))
 
-    monkeypatch.setattr(Pass, "__init__", counted)
+    monkeypatch.setattr(ImagePass, "__init__", counted)
     lens().explain([make_scene(number, size=64).image for number in range(4)], TEXTS, method="freecp")
     assert max(alive) <= 2

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import clipsight
-from clipsight.surgery import run
+from clipsight.features import run
 from clipsight.towers.families import towers_of
 from clipsight.world import make_scene
 from tiny import past_type_checks, pixels, tiny_clip

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 import clipsight
 from clipsight import ClipsightWarning, Unsupported, WordAttribution
-from clipsight.language.roles import extract_roles
-from clipsight.lens import Lens
-from clipsight.weighing import CHECK_DRAWS
+from clipsight.roles.extract import extract_roles
+from clipsight.session.lens import Lens
+from clipsight.session.words import CHECK_DRAWS
 from clipsight.world import make_scene
 from tiny import past_type_checks, tiny_clip
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clipsight import errors, results, world
     from clipsight.errors import ClipsightError, ClipsightWarning, Unsupported
-    from clipsight.lens import Lens, Seen, attributions, load, models, recipes
+    from clipsight.features import Recipe
     from clipsight.results import (
         Anomaly,
         Classification,
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
         Tags,
         WordAttribution,
     )
-    from clipsight.surgery import Recipe
+    from clipsight.session.lens import Lens, Seen, attributions, load, models, recipes
 
 _HOME = {
-    "load": "lens",
-    "models": "lens",
-    "recipes": "lens",
-    "attributions": "lens",
-    "Lens": "lens",
-    "Seen": "lens",
+    "load": "session.lens",
+    "models": "session.lens",
+    "recipes": "session.lens",
+    "attributions": "session.lens",
+    "Lens": "session.lens",
+    "Seen": "session.lens",
     "Anomaly": "results",
     "Classification": "results",
     "Explanation": "results",
@@ -41,7 +41,7 @@ _HOME = {
     "Segmentation": "results",
     "Tags": "results",
     "WordAttribution": "results",
-    "Recipe": "surgery",
+    "Recipe": "features",
     "ClipsightError": "errors",
     "ClipsightWarning": "errors",
     "Unsupported": "errors",

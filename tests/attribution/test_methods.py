@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from attribution.small import FAMILIES, ONE_PIECE, custom, family, picture
 from clipsight.attribution import attribute, attribution_ids
-from clipsight.attribution.asking import Asker
+from clipsight.attribution.asking import AttributionRunner
 from clipsight.attribution.match import Match
 from clipsight.attribution.passes import Trace, run
 from clipsight.attribution.registry import get_attribution
@@ -128,7 +128,7 @@ def scores_in_double(view, ids, method, options):
 
     import dataclasses
 
-    asker = Asker(
+    asker = AttributionRunner(
         view=view, parts=view.parts(), method=dataclasses.replace(chosen, function=spy),
         options=chosen.checked(options), live=True, batch=64,
     )  # fmt: skip

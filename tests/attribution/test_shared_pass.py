@@ -13,7 +13,7 @@ from clipsight.attribution.gradcam import gradcam
 from clipsight.attribution.gradient import gradient
 from clipsight.attribution.marks import marks_of
 from clipsight.attribution.match import Match
-from clipsight.attribution.passes import Pass, Trace, run
+from clipsight.attribution.passes import TextPass, Trace, run
 from clipsight.attribution.perturbation import perturbation
 from clipsight.attribution.question import Question
 from clipsight.towers.open_clip_text import OpenClipText
@@ -61,7 +61,7 @@ def asked(shared: bool, trace: dict, explicit: bool) -> tuple[Question, dict]:
         kept = Trace(**trace, left=(0,))
         made = replace(
             made,
-            shared=Pass(
+            shared=TextPass(
                 features=run(parts, ids, trace=kept, explicit=explicit), trace=kept, explicit=explicit
             ),
         )

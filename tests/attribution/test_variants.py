@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attribution.small import FAMILIES, ONE_PIECE, custom, family, library
-from clipsight.attribution.asking import Asker
+from clipsight.attribution.asking import AttributionRunner
 from clipsight.attribution.marks import marks_of
 from clipsight.attribution.match import Match
 from clipsight.attribution.passes import run
@@ -21,7 +21,7 @@ def asked(view, ids):
     """The question as `attribute` puts it, cut where that is exact."""
     method = get_attribution("attention")
     parts = opened(view)
-    asker = Asker(view=view, parts=parts, method=method, options={}, live=False, batch=64)
+    asker = AttributionRunner(view=view, parts=parts, method=method, options={}, live=False, batch=64)
     length = asker._length(ids)
     marks = marks_of(parts, ids).of(slice(None), length)
     return Question(

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 import clipsight
-from clipsight.bench.audit import Audit, Audited, audit
-from clipsight.bench.audit_charts import WIDTH, Point, gaps, percents
-from clipsight.bench.audit_findings import changes, headlines, judged
+from clipsight.bench.audit.charts import WIDTH, Point, gaps, percents
+from clipsight.bench.audit.findings import changes, headlines, judged
+from clipsight.bench.audit.measure import Audit, Audited, audit
 from clipsight.bench.composition import Counts, MeanRow, ReadOptions, Report, SplitRow, get_benchmark
-from clipsight.bench.composition.averages import Tally
+from clipsight.bench.composition.averages import ItemTally
 from clipsight.bench.composition.encoder import About
 from clipsight.bench.composition.report import mean_rows
 from clipsight.errors import Unsupported
-from clipsight.lens import Lens
+from clipsight.session.lens import Lens
 
 BUNDLED = Path(clipsight.__file__).parent / "assets" / "clipsight-tiny"
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "realset"
@@ -34,7 +34,7 @@ def split(benchmark: str, name: str, score: float, n: int = 10_000, **facts) -> 
     rule, metric, chance = {
         "coco_retrieval": ("retrieval", "t2i@1", None), "zero_shot": ("classes", "top1", 0.1),
     }.get(benchmark, ("pair_text", "accuracy", 50.0))  # fmt: skip
-    tallied = Tally(scored=n, wins=round(n * score / 100), ties=facts.pop("ties", 0), chance=chance)
+    tallied = ItemTally(scored=n, wins=round(n * score / 100), ties=facts.pop("ties", 0), chance=chance)
     metrics = {metric: tallied}
     if rule == "retrieval":
         metrics |= {f"{side}@{k}": tallied for side in ("i2t", "t2i") for k in (1, 5, 10)}

@@ -11,7 +11,7 @@ import torch
 
 import clipsight
 from clipsight.bench.emoji import foil_accuracy, map_quality, noun_accuracy, presence_auroc
-from clipsight.lens import Lens
+from clipsight.session.lens import Lens
 from clipsight.world import make_scenes, nouns
 
 FOLDER = Path(clipsight.__file__).parent / "assets" / "clipsight-tiny"

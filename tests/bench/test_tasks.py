@@ -34,8 +34,8 @@ from clipsight.bench.tasks import (
     truth,
 )
 from clipsight.cli.app import main
-from clipsight.lens import Lens
 from clipsight.results.points import Points
+from clipsight.session.lens import Lens
 from clipsight.tasks.background import Background
 from clipsight.world import make_scenes, nouns
 

@@ -10,7 +10,7 @@ import pytest
 
 import clipsight
 from clipsight.bench.emoji import foil_accuracy
-from clipsight.bench.words_analysis import SETUPS
+from clipsight.bench.word_gap import SETUPS
 from clipsight.world import make_scenes
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

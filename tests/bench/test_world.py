@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 import clipsight
 from clipsight.bench import world
-from clipsight.bench.emoji import BACKGROUND, Part, judge_maps, map_quality, pixel_auroc, ready
+from clipsight.bench.emoji import BACKGROUND, EmojiPart, judge_maps, map_quality, pixel_auroc, ready
 from clipsight.bench.world import FIGURES, compare, mean_iou, naming_confusion, peak_bytes
 from clipsight.errors import ClipsightWarning
-from clipsight.lens import Lens
+from clipsight.session.lens import Lens
 from clipsight.world import make_scenes, nouns
 
 FOLDER = Path(clipsight.__file__).parent / "assets" / "clipsight-tiny"
@@ -93,8 +93,8 @@ def test_map_quality_is_its_definition(lens: Lens):
     assert map_quality(lens, scenes, "clip_surgery", "labels") == pytest.approx(expected, abs=1e-5)
 
 
-def _part(labels: np.ndarray) -> Part:
-    return Part(
+def _part(labels: np.ndarray) -> EmojiPart:
+    return EmojiPart(
         pixels=torch.zeros(len(labels), 3, 8, 8),
         picture=torch.zeros(1, dtype=torch.long),
         noun=torch.zeros(1, dtype=torch.long),

@@ -7,7 +7,7 @@ import pytest
 
 import clipsight
 from clipsight.bench import world
-from clipsight.bench.world import Figures, Row
+from clipsight.bench.world import RecipeRow, WorldFigures
 
 ASSETS = Path(clipsight.__file__).parent / "assets"
 QUICK = ("bench", "world", "--recipes", "clip", "clip_surgery", "--seeds", "1", "2", "--count", "2")
@@ -24,9 +24,11 @@ def asked(lens, monkeypatch):
 
     def compare(lens, recipes, **arguments):
         calls.append({"recipes": recipes, **arguments})
-        figures = Figures(auroc=0.5, pointing=0.5, miou=0.5, seconds_per_image=0.1, peak_mb=float("nan"))
+        figures = WorldFigures(auroc=0.5, pointing=0.5, miou=0.5, seconds_per_image=0.1, peak_mb=float("nan"))
         return [
-            Row(recipe=recipe, seeds=arguments["seeds"], by_seed=dict.fromkeys(arguments["seeds"], figures))
+            RecipeRow(
+                recipe=recipe, seeds=arguments["seeds"], by_seed=dict.fromkeys(arguments["seeds"], figures)
+            )
             for recipe in recipes
         ]
 

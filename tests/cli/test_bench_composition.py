@@ -10,7 +10,7 @@ from clipsight.cli import bench_composition
 from clipsight.cli.app import BENCHES
 from clipsight.cli.bench_models import SeveralModels
 from clipsight.cli.outcome import Misuse
-from clipsight.cli.progress import told
+from clipsight.cli.progress import progress_bar
 
 BUNDLED = Path(clipsight.__file__).parent / "assets" / "clipsight-tiny"
 REALSET = Path(__file__).resolve().parents[2].parent / "shared" / "realset"
@@ -223,7 +223,7 @@ def test_a_bar_waits_two_seconds(monkeypatch):
 
     started = []
     monkeypatch.setattr(progress.Progress, "start", lambda self: started.append(True))
-    with told("model") as tell:
+    with progress_bar("model") as tell:
         tell("pictures", 1, 10)
         assert not started
         monkeypatch.setattr(progress, "PATIENCE", -1.0)

@@ -109,7 +109,7 @@ def test_a_list_with_unreadable_pictures_is_refused_before_anything_is_encoded(
     text.write_text("words")
     passes = []
     monkeypatch.setattr(lens.module.visual, "forward", lambda *_: passes.append("forward"))
-    monkeypatch.setattr("clipsight.engine.Engine.features", lambda *_: passes.append("features"))
+    monkeypatch.setattr("clipsight.session.engine.Engine.features", lambda *_: passes.append("features"))
     for method in ("clip_surgery", "freecp"):
         with pytest.raises(PictureError) as caught:
             lens.explain([good, gone, np.zeros((4, 4)), good, text], THINGS, method=method)

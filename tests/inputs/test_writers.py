@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from clipsight.checkpoints.folder import write_model_folder
 from clipsight.cli.segment import Segmented
 from clipsight.results import Classification, Tags, atomic_write, check_writable, io
-from clipsight.towers.folder import write_model_folder
 from inputs import corpus
 from results.scenes import PROVENANCE, explanation
 from results.test_anomaly import anomaly

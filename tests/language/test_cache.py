@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from clipsight.language.cache import TextCache
+from clipsight.session.text_cache import TextCache
 
 
 class Encoder:

@@ -14,11 +14,11 @@ from torch import nn
 
 from clipsight.errors import ClipsightWarning
 from clipsight.language import disk_cache, text_store
-from clipsight.language.cache import TextCache
-from clipsight.language.disk_cache import DiskCache, cache_path, entry_name, open_cache
-from clipsight.language.encode import encode_texts
-from clipsight.language.text_store import TextStore
+from clipsight.session.text_cache import TextCache
+from clipsight.session.text_store import TextStore
+from clipsight.store.disk import DiskCache, cache_path, entry_name, open_cache
 from clipsight.towers import fingerprint as fingerprint_module
+from clipsight.towers.encode_texts import encode_texts
 from clipsight.towers.families import towers_of
 from clipsight.towers.loading import load_model
 from clipsight.towers.text_identity import text_identity
@@ -158,7 +158,7 @@ def test_tests_keep_nothing_on_disk():
 PROGRAM = """
 import sys
 from pathlib import Path
-from clipsight.language.disk_cache import DiskCache, entry_name
+from clipsight.store.disk import DiskCache, entry_name
 disk, wrong, hits = DiskCache(Path(sys.argv[1]), limit=200_000), 0, 0
 for turn in range(300):
     for number in (turn % 60, (turn - 3) % 60):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from clipsight.errors import Unsupported
-from clipsight.language.encode import encode_empty, encode_ids, encode_texts
 from clipsight.language.prompts import TEMPLATE_SETS
+from clipsight.towers.encode_texts import encode_empty, encode_ids, encode_texts
 from clipsight.towers.open_clip_text import OpenClipText
 from tiny import tiny_clip
 
@@ -56,7 +56,7 @@ def test_ensembles_by_definition(model, view, tokenizer, templates):
 
 def test_many_names_in_parts(view, tokenizer, monkeypatch):
     whole = encode_texts(view, tokenizer, NAMES, "IN7")
-    monkeypatch.setattr("clipsight.language.encode._PROMPTS_HELD", 15)
+    monkeypatch.setattr("clipsight.towers.encode_texts._PROMPTS_HELD", 15)
     torch.testing.assert_close(encode_texts(view, tokenizer, NAMES, "IN7", batch=3), whole, atol=1e-5, rtol=0)
 
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipsight.language.foils import FOIL_KINDS, CaptionFoil, make_foils
-from clipsight.language.foils_check import faults
-from clipsight.language.foils_words import attributes_to_add, objects_to_add, other_attributes, other_objects
-from clipsight.language.lexicon import lexicon
-from clipsight.language.lexicon_files import sections
-from clipsight.language.roles import extract_roles
+from clipsight.roles.extract import extract_roles
+from clipsight.roles.foil_grammar import faults
+from clipsight.roles.foil_words import attributes_to_add, objects_to_add, other_attributes, other_objects
+from clipsight.roles.foils import FOIL_KINDS, CaptionFoil, make_foils
+from clipsight.roles.lexicon import lexicon
+from clipsight.roles.word_files import sections
 from clipsight.world import make_scenes
 from clipsight.world.scene import FoilKind as WorldKind
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipsight.language.lexicon import lexicon
-from clipsight.language.lexicon_forms import article, plural, verb_forms
-from clipsight.language.roles import CaptionRoles, extract_roles
+from clipsight.roles.extract import CaptionRoles, extract_roles
+from clipsight.roles.inflection import article, plural, verb_forms
+from clipsight.roles.lexicon import lexicon
 from clipsight.world import make_scenes
 
 LABELS = Path(__file__).parents[1] / "data" / "roles"
@@ -259,7 +259,7 @@ def test_word_lists_hold_words():
 
 def test_the_rules_load_no_torch():
     code = (
-        "import sys; from clipsight.language.rules import roles_by_rules; "
+        "import sys; from clipsight.roles.rules.tagger import roles_by_rules; "
         "roles_by_rules('a dog'); print('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import pytest
 
 from clipsight.errors import Unsupported
 from clipsight.language import roles_spacy, roles_textblob
-from clipsight.language.roles import CaptionRoles, extract_roles
+from clipsight.roles.extract import CaptionRoles, extract_roles
 
 LETTER = {"object": "o", "attribute": "a", "relation": "r", "other": "-"}
 

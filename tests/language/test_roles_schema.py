@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from clipsight.language.roles import CaptionRoles, Relation, Word, extract_roles, find_words
-from clipsight.language.roles_nearest import nearest_links, nearest_relations
+from clipsight.roles.extract import CaptionRoles, Relation, Word, extract_roles, find_words
+from clipsight.roles.nearest import nearest_links, nearest_relations
 from clipsight.world import make_scene
 
 CAPTION = "A big red dog chases 2 cats, in snow."

@@ -14,15 +14,15 @@ from clipsight.errors import Unsupported
 from clipsight.language.pieces import read_pieces
 from clipsight.language.places import places
 from clipsight.language.reading import groups_of
-from clipsight.language.roles import find_words
 from clipsight.language.spans import (
-    Part,
+    CaptionPart,
     caption_parts,
     caption_tokens,
     find_phrases,
     merge,
     shares,
 )
+from clipsight.roles.extract import find_words
 from tiny import past_type_checks
 from towers import hf_tiny
 
@@ -57,7 +57,7 @@ UNICODE = st.text(
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
     """One of each kind, with a context of 16 or, for open_clip's byte pairs, any."""
-    from clipsight.towers.hf_tokenizers import open_tokenizer
+    from clipsight.language.hf_tokenizers import open_tokenizer
 
     made = {"byte pairs": BYTE_PAIRS}
     for kind, write in zip(KINDS[1:4], (hf_tiny.clip_tokenizer, hf_tiny.pieces, hf_tiny.gemma), strict=True):
@@ -244,8 +244,8 @@ def test_a_word_that_the_context_cuts_in_two_counts_as_far_as_it_is_seen():
 def test_phrases_by_words_and_by_characters():
     caption = "A red car and a Red barn, covered in red"
     assert find_phrases(caption, ["red car", (16, 24)]) == (
-        Part(text="red car", start=2, end=9, kind="span"),
-        Part(text="Red barn", start=16, end=24, kind="span"),
+        CaptionPart(text="red car", start=2, end=9, kind="span"),
+        CaptionPart(text="Red barn", start=16, end=24, kind="span"),
     )
     assert [part.start for part in find_phrases(caption, ["red"])] == [2, 16, 37]
     assert [part.start for part in find_phrases("covered", ["red"])] == [4]

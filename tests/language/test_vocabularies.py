@@ -2,8 +2,8 @@
 
 import pytest
 
+from clipsight.features.steps import KEYS
 from clipsight.language.vocabularies import VOCABULARIES, vocabulary
-from clipsight.surgery.setting import KEYS
 
 COUNTS = {
     "VOC21": (21, 56, 21), "VOC20": (20, 30, 20), "PC60": (60, 60, 60), "PC59": (59, 59, 59),

@@ -5,7 +5,7 @@ from collections import deque
 import pytest
 import torch
 
-from clipsight.scoring.purify import affinity, purify, region_boxes
+from clipsight.scoring.filter_vocabulary import affinity, filter_vocabulary, region_boxes
 
 
 def blob(h: int, w: int, *boxes: tuple[int, int, int, int]) -> torch.Tensor:
@@ -125,7 +125,7 @@ def test_boxes_are_those_of_a_flood_fill():
 def test_purify_is_the_slow_loop(seed, with_winner):
     scores, led_by = sample(seed=seed)
     winner = (lambda image, box, group: group[(image + sum(box)) % len(group)]) if with_winner else None
-    ours = purify(scores, led_by, redundancy=0.12, ambiguity=0.7, scale=40.0, winner=winner)
+    ours = filter_vocabulary(scores, led_by, redundancy=0.12, ambiguity=0.7, scale=40.0, winner=winner)
     for b in range(2):
         wanted = slow_purify(scores[b], led_by[b], 0.12, 0.7, 40.0, winner, b)
         torch.testing.assert_close(ours[b], wanted, atol=1e-5, rtol=0)
@@ -133,8 +133,11 @@ def test_purify_is_the_slow_loop(seed, with_winner):
 
 def test_batch_is_a_loop():
     scores, led_by = sample(batch=3)
-    whole = purify(scores, led_by, redundancy=0.1, ambiguity=0.7)
-    single = [purify(scores[i : i + 1], led_by[i : i + 1], redundancy=0.1, ambiguity=0.7) for i in range(3)]
+    whole = filter_vocabulary(scores, led_by, redundancy=0.1, ambiguity=0.7)
+    single = [
+        filter_vocabulary(scores[i : i + 1], led_by[i : i + 1], redundancy=0.1, ambiguity=0.7)
+        for i in range(3)
+    ]
     torch.testing.assert_close(whole, torch.cat(single))
 
 
@@ -150,13 +153,13 @@ def scene() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_redundant_texts_go_and_the_rest_stays_in_its_place():
     scores, led_by = scene()
-    made = purify(scores, led_by, redundancy=0.1, ambiguity=0.7, scale=100.0)[0]
+    made = filter_vocabulary(scores, led_by, redundancy=0.1, ambiguity=0.7, scale=100.0)[0]
     assert (made[3] == 0).all()
     assert made[2, :, 4:].mean() > 0.9
     assert made[2, :, :4].mean() < 0.1
     assert made[0, :, :4].mean() > 0.9
     assert made[1, :, :4].mean() > 0.9
-    assert (purify(scores, led_by, redundancy=0.6, ambiguity=0.7) == 0).all()
+    assert (filter_vocabulary(scores, led_by, redundancy=0.6, ambiguity=0.7) == 0).all()
 
 
 def test_the_winner_decides_between_look_alikes():
@@ -167,7 +170,7 @@ def test_the_winner_decides_between_look_alikes():
         asked.append((image, box, list(group)))
         return group[1]
 
-    made = purify(scores, led_by, redundancy=0.1, ambiguity=0.7, winner=winner)[0]
+    made = filter_vocabulary(scores, led_by, redundancy=0.1, ambiguity=0.7, winner=winner)[0]
     assert asked == [(0, (0, 0, 6, 4), [0, 1])]
     assert (made[0] == 0).all()
     assert made[1].max() > 0.9
@@ -177,15 +180,15 @@ def test_the_winner_decides_between_look_alikes():
 def test_a_winner_of_no_group_and_a_class_token_are_said():
     scores, led_by = scene()
     with pytest.raises(ValueError, match="return group"):
-        purify(scores, led_by, redundancy=0.1, ambiguity=0.7, winner=lambda image, box, group: 3)
+        filter_vocabulary(scores, led_by, redundancy=0.1, ambiguity=0.7, winner=lambda image, box, group: 3)
     with pytest.raises(ValueError, match="prefix"):
-        purify(scores, torch.rand(1, 49, 49), redundancy=0.1, ambiguity=0.7)
+        filter_vocabulary(scores, torch.rand(1, 49, 49), redundancy=0.1, ambiguity=0.7)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3), (5, 2)])
 def test_constant_scores_give_numbers(size):
     count = size[0] * size[1]
-    made = purify(
+    made = filter_vocabulary(
         torch.zeros(1, 3, *size),
         torch.full((1, count, count), 1 / count),
         redundancy=-1.0,

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from clipsight.language.states import Poles
-from clipsight.tasks.adapt import Adaptation, Adapter, adaptation_loss
+from clipsight.tasks.adapt import Adaptation, PatchAdapter, adaptation_loss
 
 
 def poles(width: int = 8, prompts: int = 10, seed: int = 0) -> Poles:
@@ -58,43 +58,43 @@ def by_hand(tokens: torch.Tensor, two: Poles, setting: Adaptation) -> tuple[torc
 )
 def test_the_steps_are_the_definition(setting):
     two, tokens = poles(), patches()
-    ours, (losses,) = Adapter(two, setting)(tokens)
+    ours, (losses,) = PatchAdapter(two, setting)(tokens)
     theirs, wanted = by_hand(tokens[0], two, setting)
     torch.testing.assert_close(ours[0], theirs, atol=1e-5, rtol=1e-4)
     assert losses == pytest.approx(wanted, abs=1e-5)
 
 
 def test_the_loss_falls():
-    _, (losses,) = Adapter(poles(), Adaptation(steps=30, rate=0.02, noise=0.2))(0.1 * patches())
+    _, (losses,) = PatchAdapter(poles(), Adaptation(steps=30, rate=0.02, noise=0.2))(0.1 * patches())
     assert losses[-1] < losses[0] - 0.03
 
 
 def test_no_steps_are_no_layer():
     tokens = patches(2)
-    adapted, losses = Adapter(poles())(tokens)
+    adapted, losses = PatchAdapter(poles())(tokens)
     assert torch.equal(adapted, tokens)
     assert losses == ((), ())
 
 
 def test_a_batch_is_a_loop_and_order_does_not_matter():
     tokens, setting = patches(3), Adaptation(steps=3)
-    whole, _ = Adapter(poles(), setting)(tokens)
-    adapter = Adapter(poles(), setting)
+    whole, _ = PatchAdapter(poles(), setting)(tokens)
+    adapter = PatchAdapter(poles(), setting)
     for index in (2, 0, 1):
         assert torch.equal(adapter(tokens[index : index + 1])[0][0], whole[index])
 
 
 def test_the_released_carry_over_depends_on_the_pictures_before():
     tokens, setting = patches(2), Adaptation(steps=3, carry_optimizer=True)
-    fresh = Adapter(poles(), Adaptation(steps=3))
-    carried = Adapter(poles(), setting)
+    fresh = PatchAdapter(poles(), Adaptation(steps=3))
+    carried = PatchAdapter(poles(), setting)
     assert torch.equal(carried(tokens[:1])[0], fresh(tokens[:1])[0])
     assert not torch.allclose(carried(tokens[1:])[0], fresh(tokens[1:])[0], atol=1e-5)
 
 
 def test_seeds_decide_and_the_global_random_state_is_left_alone():
     tokens, state = patches(), torch.get_rng_state()
-    one, again, other = (Adapter(poles(), Adaptation(steps=2, seed=s))(tokens)[0] for s in (0, 0, 1))
+    one, again, other = (PatchAdapter(poles(), Adaptation(steps=2, seed=s))(tokens)[0] for s in (0, 0, 1))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)
@@ -103,11 +103,11 @@ def test_seeds_decide_and_the_global_random_state_is_left_alone():
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_it_runs_where_autograd_is_off_and_leaves_the_poles_alone(mode):
     tokens, setting = patches(), Adaptation(steps=2)
-    wanted, _ = Adapter(poles(), setting)(tokens)
+    wanted, _ = PatchAdapter(poles(), setting)(tokens)
     with mode():
         two, copied = poles(), patches()
         before = copy.deepcopy(two.prompts), copy.deepcopy(two.pair)
-        adapted, _ = Adapter(two, setting)(copied)
+        adapted, _ = PatchAdapter(two, setting)(copied)
         assert torch.equal(two.prompts, before[0])
         assert torch.equal(two.pair, before[1])
     assert torch.equal(adapted, wanted)
@@ -116,7 +116,7 @@ def test_it_runs_where_autograd_is_off_and_leaves_the_poles_alone(mode):
 
 
 def test_a_zero_patch_gives_numbers():
-    adapted, (losses,) = Adapter(poles(), Adaptation(steps=2))(torch.zeros(1, 2, 3, 8))
+    adapted, (losses,) = PatchAdapter(poles(), Adaptation(steps=2))(torch.zeros(1, 2, 3, 8))
     assert adapted.isfinite().all()
     assert all(loss == loss for loss in losses)
 

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 import clipsight
+from clipsight.features import ImageFeatures
 from clipsight.language.prompts import expand
 from clipsight.language.states import (
     Poles,
@@ -17,10 +18,9 @@ from clipsight.language.states import (
     frames,
     state_prompts,
 )
-from clipsight.surgery import Features
-from clipsight.tasks.adapt import Adaptation, Adapter
+from clipsight.tasks.adapt import Adaptation, PatchAdapter
 from clipsight.tasks.anomaly import abnormal_share, anomaly_map, find_anomalies, join_tiles, tile_starts
-from clipsight.tasks.views import ALL_VIEWS, AS_IT_IS, View, choose_views
+from clipsight.tasks.views import ALL_VIEWS, AS_IT_IS, AnomalyView, choose_views
 from clipsight.world import make_scenes
 from goldens import agree, needs_goldens, on_grid, picture, tensors, texts
 
@@ -132,24 +132,24 @@ def test_the_views_are_the_22_of_the_paper():
     assert torch.equal(shown["2 quarter turns"], x.flip(2, 3))
     grey = 0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2]
     torch.testing.assert_close(shown["grey"], grey[:, None].expand(1, 3, 9, 9))
-    torch.testing.assert_close(View(name="", angle=math.pi)(x), x.flip(2, 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(AnomalyView(name="", angle=math.pi)(x), x.flip(2, 3), atol=1e-4, rtol=0)
     # (0.25, 0) of half the side, 4 pixels between the centres, is one pixel
-    moved = View(name="", shift=(0.25, 0.0))(x)
+    moved = AnomalyView(name="", shift=(0.25, 0.0))(x)
     torch.testing.assert_close(moved[..., :-1], x[..., 1:], atol=1e-5, rtol=0)
     torch.testing.assert_close(moved[..., -1], x[..., -2], atol=1e-5, rtol=0)
     rotation = torch.tensor([[[math.cos(0.5), -math.sin(0.5), 0], [math.sin(0.5), math.cos(0.5), 0]]])
     grid = F.affine_grid(rotation, [1, 3, 9, 9], align_corners=True)
     released = F.grid_sample(x, grid, padding_mode="reflection", align_corners=True)
-    torch.testing.assert_close(View(name="", angle=0.5)(x), released)
+    torch.testing.assert_close(AnomalyView(name="", angle=0.5)(x), released)
 
 
 def test_turning_a_picture_that_is_not_square_keeps_angles():
     """A quarter turn by angle of a wide picture agrees with the exact one in the middle square."""
     x = torch.rand(1, 3, 9, 21, generator=torch.Generator().manual_seed(0))
-    turned = View(name="", angle=math.pi / 2)(x)
+    turned = AnomalyView(name="", angle=math.pi / 2)(x)
     exact = [torch.rot90(x[..., 6:15], turns, (2, 3)) for turns in (1, 3)]
     assert min(float((turned[..., 6:15] - one).abs().max()) for one in exact) < 1e-4
-    assert View(name="", turns=1)(x).shape == (1, 3, 21, 9)
+    assert AnomalyView(name="", turns=1)(x).shape == (1, 3, 21, 9)
 
 
 def test_choosing_views():
@@ -161,11 +161,11 @@ def test_choosing_views():
             choose_views(wrong)
 
 
-def stand_in(x: torch.Tensor) -> Features:
+def stand_in(x: torch.Tensor) -> ImageFeatures:
     """Patches of 4 pixels, their feature the mean colour and its square: no tower, any size."""
     mean = F.avg_pool2d(x, 4).permute(0, 2, 3, 1)
     patches = torch.cat([mean, mean.square()], -1)
-    return Features(patches=patches, pooled=patches.mean((1, 2)))
+    return ImageFeatures(patches=patches, pooled=patches.mean((1, 2)))
 
 
 def stand_in_pool(x: torch.Tensor) -> torch.Tensor:
@@ -207,7 +207,7 @@ def test_adaptation_changes_the_map_and_not_the_score():
     poles = stand_in_poles()
     plain, none, adapted = (
         find_anomalies(x, stand_in, stand_in_pool, poles, adapter=adapter)
-        for adapter in (None, Adapter(poles), Adapter(poles, Adaptation(steps=5)))
+        for adapter in (None, PatchAdapter(poles), PatchAdapter(poles, Adaptation(steps=5)))
     )
     assert torch.equal(plain.map, none.map)
     assert none.losses == ()

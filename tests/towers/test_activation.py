@@ -11,10 +11,10 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
+from clipsight.checkpoints.activation import from_evidence, published_as, said_model
+from clipsight.checkpoints.weight_files import WeightFile, read_weights
 from clipsight.errors import ClipsightWarning
-from clipsight.towers.activation import from_evidence, published_as, said_model
 from clipsight.towers.loading import Loaded, load_model
-from clipsight.towers.weight_files import WeightFile, read_weights
 from tiny import TINY_TEXT, TINY_VISION, pixels, tiny_clip
 
 CONFIG = {"embed_dim": 32, "vision_cfg": TINY_VISION, "text_cfg": TINY_TEXT}

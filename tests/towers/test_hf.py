@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
-from clipsight import surgery
+from clipsight import features
 from clipsight.errors import Unsupported
 from clipsight.towers.families import is_transformers, towers_of
 from clipsight.towers.hf_blocks import HfBlock
@@ -325,7 +325,7 @@ def test_clip_equals_open_clip_with_the_same_weights():
     torch.testing.assert_close(of_hf.vision.encode(pixels()), of_open_clip.vision.encode(pixels()), **close)
     torch.testing.assert_close(of_hf.text.encode(ids), of_open_clip.text.encode(ids), **close)
     for method in ("clip_surgery", "naclip"):
-        made, wanted = (surgery.run(each.vision, images, method) for each in (of_hf, of_open_clip))
+        made, wanted = (features.run(each.vision, images, method) for each in (of_hf, of_open_clip))
         assert made.patches.shape == (2, 6, 4, 32)
         torch.testing.assert_close(made.patches, wanted.patches, **close)
         torch.testing.assert_close(made.pooled, wanted.pooled, **close)
@@ -335,7 +335,7 @@ def test_clip_equals_open_clip_with_the_same_weights():
 @torch.inference_mode()
 def test_recipes_run_and_keep_the_towers_own_feature(model, method):
     view = hf_towers(model).vision
-    made = surgery.run(view, pixels(2), method)
+    made = features.run(view, pixels(2), method)
     assert made.patches.shape == (2, 4, 4, view.embed_dim)
     assert made.patches.isfinite().all()
     torch.testing.assert_close(made.pooled, view.encode(pixels(2)), atol=1e-5, rtol=0)

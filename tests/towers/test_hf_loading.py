@@ -17,11 +17,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import clipsight
+from clipsight.checkpoints.fingerprint import fingerprint
 from clipsight.errors import CheckpointError, ClipsightWarning, HubUnreachable, Unsupported
 from clipsight.language.tokens import tokenize
 from clipsight.tasks.sentence import sentence_words
 from clipsight.towers import hub
-from clipsight.towers.fingerprint import fingerprint
 from clipsight.towers.hf_loading import live_hf, load_hf
 from clipsight.towers.hf_models import hf_towers
 from clipsight.towers.hf_results import feature_of

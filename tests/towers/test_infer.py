@@ -5,9 +5,9 @@ import pytest
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
+from clipsight.checkpoints.build import build_module, build_shapes
+from clipsight.checkpoints.infer import infer_architecture, listed_config
 from clipsight.errors import CheckpointError
-from clipsight.towers.build import build_module, build_shapes
-from clipsight.towers.infer import infer_architecture, listed_config
 from tiny import pixels, tiny_clip
 
 TEXT = {"context_length": 20, "vocab_size": 60, "width": 64, "heads": 1, "layers": 2}

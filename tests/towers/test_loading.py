@@ -12,13 +12,13 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
+from clipsight.checkpoints.fingerprint import fingerprint
+from clipsight.checkpoints.folder import write_model_folder
+from clipsight.checkpoints.locate import model_ids
 from clipsight.errors import CheckpointError, ClipsightWarning, HubUnreachable
 from clipsight.towers import folder as folder_module
 from clipsight.towers import hub, sources
-from clipsight.towers.fingerprint import fingerprint
-from clipsight.towers.folder import write_model_folder
 from clipsight.towers.loading import load_model
-from clipsight.towers.sources import model_ids
 from tiny import TINY_TEXT, TINY_VISION, pixels, tiny_clip
 
 GOLDENS = Path(__file__).parents[3] / "shared" / "goldens"

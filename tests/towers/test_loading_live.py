@@ -9,9 +9,9 @@ from open_clip.coca_model import MultimodalCfg
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from torch import nn
 
+from clipsight.checkpoints.fingerprint import fingerprint
 from clipsight.errors import Unsupported
 from clipsight.towers.families import towers_of
-from clipsight.towers.fingerprint import fingerprint
 from clipsight.towers.loading import load_model
 from clipsight.towers.open_clip_text import OpenClipText
 from tiny import TINY_TEXT, TINY_VISION, tiny_clip

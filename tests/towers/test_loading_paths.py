@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from clipsight.checkpoints.weight_files import read_weights
 from clipsight.errors import CheckpointError, ClipsightWarning
 from clipsight.towers.loading import load_model
-from clipsight.towers.weight_files import read_weights
 from tiny import TINY_TEXT, TINY_VISION, pixels, tiny_clip
 
 TEXT = {**TINY_TEXT, "heads": 1}

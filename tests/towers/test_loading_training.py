@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from clipsight.checkpoints.training_files import choose_weights, facts
+from clipsight.checkpoints.weight_files import is_weight_path, read_weights, split_entry
 from clipsight.errors import CheckpointError
 from clipsight.towers.loading import load_model
-from clipsight.towers.training_files import choose_weights, facts
-from clipsight.towers.weight_files import is_weight_path, read_weights, split_entry
 from tiny import TINY_TEXT, TINY_VISION, tiny_clip
 
 MODEL = tiny_clip(seed=3)

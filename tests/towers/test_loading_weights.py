@@ -8,10 +8,10 @@ import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 
+from clipsight.checkpoints.fit_weights import apply_state
+from clipsight.checkpoints.training_files import State
+from clipsight.checkpoints.weight_files import read_weights
 from clipsight.errors import CheckpointError, ClipsightWarning
-from clipsight.towers.checkpoints import apply_state
-from clipsight.towers.training_files import State
-from clipsight.towers.weight_files import read_weights
 from tiny import TINY_TEXT, TINY_VISION, tiny_clip
 
 

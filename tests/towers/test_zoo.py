@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 import clipsight
 from clipsight.errors import Unsupported
-from clipsight.surgery import Recipe, fit, get_recipe, recipe_ids, run, why_not, with_depth
+from clipsight.features import Recipe, adapt_to_depth, get_recipe, recipe_ids, run, why_not, with_depth
 from clipsight.towers.families import Towers, towers_of
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.towers.view import BlockView, TextView, VisionView
@@ -54,7 +54,7 @@ def pictures(view: VisionView, size: tuple[int, int] | None = None) -> torch.Ten
 
 def surgery_of(view: VisionView) -> Recipe:
     """CLIP Surgery for a tower of three blocks."""
-    recipe = fit(get_recipe("clip_surgery"), view).recipe
+    recipe = adapt_to_depth(get_recipe("clip_surgery"), view).recipe
     return recipe if recipe.path.kind == "last" else with_depth(recipe, 2)
 
 
@@ -217,7 +217,7 @@ def test_every_recipe_runs_on_every_kind_or_is_refused_with_the_reason(kind, fol
     grid = view.grid(*x.shape[-2:])
     runs = 0
     for recipe_id in recipe_ids():
-        recipe = fit(get_recipe(recipe_id), view).recipe
+        recipe = adapt_to_depth(get_recipe(recipe_id), view).recipe
         if recipe.path.kind == "accumulate" and recipe.path.count(99) < 99:
             recipe = with_depth(recipe, 2)
         if reason := why_not(recipe, view):

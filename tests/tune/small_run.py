@@ -6,8 +6,17 @@ from typing import Any
 
 import torch
 
-from clipsight.towers.folder import write_model_folder
-from clipsight.tune import Cae, CaeOptions, Contrastive, Term, TunedModel, TuneSettings, open_examples, tune
+from clipsight.checkpoints.folder import write_model_folder
+from clipsight.tune import (
+    Cae,
+    CaeOptions,
+    Contrastive,
+    TunedModel,
+    TuneSettings,
+    WeightedObjective,
+    open_examples,
+    tune,
+)
 from clipsight.tune.data.example import Examples
 from tiny import tiny_clip
 
@@ -32,18 +41,18 @@ def pairs(name: str = WORLD) -> Examples:
     return open_examples(name)
 
 
-def contrastive() -> Term:
-    return Term(objective=Contrastive(), weight=1.0)
+def contrastive() -> WeightedObjective:
+    return WeightedObjective(objective=Contrastive(), weight=1.0)
 
 
 def cae(
     variant: Any, weight: float | None = None, ratio: float = 0.3, ramp: float = 0.1, **options: Any
-) -> Term:
+) -> WeightedObjective:
     objective = Cae(CaeOptions(variant=variant, **options))
-    return Term(objective=objective, weight=weight, ratio=ratio, ramp=ramp)
+    return WeightedObjective(objective=objective, weight=weight, ratio=ratio, ramp=ramp)
 
 
-def small_run(model: Any, out: Path, *terms: Term, **settings: Any) -> TunedModel:
+def small_run(model: Any, out: Path, *terms: WeightedObjective, **settings: Any) -> TunedModel:
     """A run on the CPU; what are no settings goes to `tune`."""
     beside = ("crop", "matching", "facts", "overwrite", "on_row", "stop_rules", "examples")
     given = {name: settings.pop(name) for name in beside if name in settings}

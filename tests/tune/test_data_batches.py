@@ -20,7 +20,7 @@ from clipsight.tune.data.example import Example
 from clipsight.tune.data.loader import Loader
 from clipsight.tune.data.opening import open_examples
 from clipsight.tune.data.options import DataOptions
-from clipsight.tune.data.plan import Plan
+from clipsight.tune.data.plan import BatchPlan
 from clipsight.tune.data.role_numbers import Matching
 from clipsight.tune.foils import FoilMaker
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_used_is_named(tmp_path):
 )
 def test_an_epoch_sees_every_example_once(count, batch, seed, shuffle, drop_last):
     batch = min(batch, count)
-    plan = Plan(count=count, batch=batch, seed=seed, shuffle=shuffle, drop_last=drop_last)
+    plan = BatchPlan(count=count, batch=batch, seed=seed, shuffle=shuffle, drop_last=drop_last)
     for epoch in range(2):
         start = epoch * plan.steps_per_epoch
         steps = range(start, start + plan.steps_per_epoch)
@@ -218,26 +218,26 @@ def test_an_epoch_sees_every_example_once(count, batch, seed, shuffle, drop_last
 
 def test_orders_differ_by_epoch_and_seed():
     def order(seed, step):
-        return tuple(Plan(count=50, batch=50, seed=seed).rows(step))
+        return tuple(BatchPlan(count=50, batch=50, seed=seed).rows(step))
 
     assert len({order(0, 0), order(0, 1), order(1, 0), order(1, 1), tuple(range(50))}) == 5
 
 
 @pytest.mark.parametrize("world", [2, 3, 6])
 def test_processes_share_a_batch(world):
-    alone = Plan(count=50, batch=12, seed=4)
-    shares = [Plan(count=50, batch=12, seed=4, rank=rank, world=world) for rank in range(world)]
+    alone = BatchPlan(count=50, batch=12, seed=4)
+    shares = [BatchPlan(count=50, batch=12, seed=4, rank=rank, world=world) for rank in range(world)]
     for step in (0, 3, 9):
         assert np.array_equal(np.concatenate([one.own_rows(step) for one in shares]), alone.rows(step))
 
 
 def test_plans_that_cannot_be_kept():
     with pytest.raises(ValueError, match="cannot share it evenly"):
-        Plan(count=50, batch=5, world=2)
+        BatchPlan(count=50, batch=5, world=2)
     with pytest.raises(ValueError, match="ranks count from 0"):
-        Plan(count=50, batch=4, rank=2, world=2)
+        BatchPlan(count=50, batch=4, rank=2, world=2)
     with pytest.raises(ValueError, match="there are 3 examples"):
-        Plan(count=3, batch=4)
+        BatchPlan(count=3, batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def world():
 
 def batches(examples, start, stop, plan=None, **given):
     made = collate(matching=Matching(), foils=2, foil_source=FoilMaker(count=2), seed=1)
-    loader = Loader(examples, made, plan or Plan(count=len(examples), batch=4, seed=2), **given)
+    loader = Loader(examples, made, plan or BatchPlan(count=len(examples), batch=4, seed=2), **given)
     return list(islice(loader(start), stop - start))
 
 
@@ -261,7 +261,8 @@ def test_a_run_goes_on_with_the_batches_it_would_have_had(world):
 
 def test_one_process_is_two_ranks(world):
     shares = [
-        batches(world, 0, 4, Plan(count=len(world), batch=4, seed=2, rank=rank, world=2)) for rank in (0, 1)
+        batches(world, 0, 4, BatchPlan(count=len(world), batch=4, seed=2, rank=rank, world=2))
+        for rank in (0, 1)
     ]
     for whole, *parts in zip(batches(world, 0, 4), *shares, strict=True):
         joined = {name: torch.cat([tensors_of(part)[name] for part in parts]) for name in tensors_of(whole)}
@@ -297,7 +298,7 @@ def damaged(tmp_path):
 
 
 def test_unreadable_pictures_are_replaced_and_said(damaged):
-    loader = Loader(damaged, collate(), Plan(count=6, batch=6, shuffle=False))
+    loader = Loader(damaged, collate(), BatchPlan(count=6, batch=6, shuffle=False))
     made = loader(0)
     with pytest.warns(ClipsightWarning) as said:
         first = next(made)
@@ -318,6 +319,6 @@ def test_unreadable_pictures_are_replaced_and_said(damaged):
 def test_data_without_pictures_ends_a_run(damaged, tmp_path):
     for path in tmp_path.glob("*.png"):
         path.write_bytes(b"gone")
-    loader = Loader(damaged, collate(), Plan(count=6, batch=6))
+    loader = Loader(damaged, collate(), BatchPlan(count=6, batch=6))
     with pytest.raises(Unusable, match=r"20 examples in a row cannot be used, the first: data.tsv:\d"):
         next(loader(0))

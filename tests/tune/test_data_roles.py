@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from clipsight.errors import ClipsightWarning
 from clipsight.language.reading import read_captions
-from clipsight.language.roles import extract_roles
-from clipsight.language.roles_column import roles_from_column
+from clipsight.roles.extract import extract_roles
+from clipsight.roles.given import roles_from_column
 from clipsight.tune.data import role_cache
 from clipsight.tune.data.batch import ROLE_NUMBERS
 from clipsight.tune.data.role_cache import FILE, cached_roles, phrases_of
@@ -145,7 +145,7 @@ def test_settings_are_checked():
 @pytest.mark.parametrize("write", [hf_tiny.clip_tokenizer, hf_tiny.pieces])
 def test_any_tokenizer(tmp_path, write):
     """Letters with a role are those of the phrase, however a tokenizer cuts words."""
-    from clipsight.towers.hf_tokenizers import open_tokenizer
+    from clipsight.language.hf_tokenizers import open_tokenizer
 
     write(tmp_path)
     tokenizer = open_tokenizer(tmp_path, 24, 10)

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.tune.data.batch import Batch
-from clipsight.tune.encode import Towers, patch_dropout
+from clipsight.tune.encode import TrainingTowers, patch_dropout
 from clipsight.tune.lora import LoraPlan
 from clipsight.tune.objectives.distill import Distill, squared_distance
-from clipsight.tune.objectives.objective import Needs, Objective, Passed, Stage
+from clipsight.tune.objectives.objective import Needs, Objective, Stage, StepInputs
 from clipsight.tune.tuned import Which, choose_parameters
 
 IDS = torch.tensor([[49406, 320, 736, 1125, 49407] + [0] * 72, [49406, 1125, 49407] + [0] * 74])
@@ -35,11 +35,11 @@ def stage(module: nn.Module) -> Stage:
     return Stage(module=module, text=OpenClipText(module), device=torch.device("cpu"), seed=0, steps=9)
 
 
-def passed(module: nn.Module, given: Batch | None = None) -> Passed:
+def passed(module: nn.Module, given: Batch | None = None) -> StepInputs:
     given = given or batch()
-    features, question = Towers(module, OpenClipText(module), Needs())(given)
+    features, question = TrainingTowers(module, OpenClipText(module), Needs())(given)
     assert question is not None
-    return Passed(module=module, batch=given, features=features, question=question, step=0)
+    return StepInputs(module=module, batch=given, features=features, question=question, step=0)
 
 
 def shaken(module: nn.Module, seed: int = 4, by: float = 0.05) -> None:

@@ -17,11 +17,11 @@ import torch
 from safetensors import safe_open
 
 import clipsight
+from clipsight.checkpoints.folder import CARD, CONFIG, WEIGHTS, write_model_folder
+from clipsight.checkpoints.weight_files import read_weights
 from clipsight.errors import ClipsightError, Unsupported
 from clipsight.results import io
-from clipsight.towers.folder import CARD, CONFIG, WEIGHTS, write_model_folder
 from clipsight.towers.loading import load_model
-from clipsight.towers.weight_files import read_weights
 from clipsight.tune.architecture import architecture_of, listed_name
 from clipsight.tune.averaging import average_checkpoints
 from clipsight.tune.export import README, export_model

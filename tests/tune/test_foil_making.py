@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipsight.language.foils import FOIL_KINDS, make_foils
+from clipsight.roles.foils import FOIL_KINDS, make_foils
 from clipsight.tune.data.example import Example
 from clipsight.tune.foils import GROUPS, FoilMaker
 

@@ -16,13 +16,13 @@ from clipsight.attribution.passes import run
 from clipsight.errors import Unsupported
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.towers.open_clip_vit import OpenClipVision
-from clipsight.tune.lora import TARGETS, Adapter, LoraPlan, LowRank, absorb, attach
+from clipsight.tune.lora import TARGETS, LoraAdapter, LoraPlan, LowRank, absorb, attach
 from clipsight.tune.tuned import choose_parameters
 
 IDS = torch.tensor([[49406, 320, 736, 1125, 49407] + [0] * 72, [49406, 1125, 49407] + [0] * 74])
 
 
-def moved(adapter: Adapter, seed: int = 3) -> Adapter:
+def moved(adapter: LoraAdapter, seed: int = 3) -> LoraAdapter:
     """The adapter with a B that does something."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -235,7 +235,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def peft_model(adapter: Adapter, state: dict[str, torch.Tensor]) -> Any:
+def peft_model(adapter: LoraAdapter, state: dict[str, torch.Tensor]) -> Any:
     """The same model under peft with the same adapters."""
     peft = pytest.importorskip("peft", reason="peft is not installed")
     config = {name: value for name, value in adapter.peft_config().items() if name != "peft_type"}

@@ -18,7 +18,7 @@ from clipsight.tune.objectives.negatives import (
     own_focal,
     own_hinge,
 )
-from clipsight.tune.objectives.objective import Features, Objective
+from clipsight.tune.objectives.objective import Objective, StepFeatures
 
 LOGITS = 10 * torch.tensor([[0.3, 0.1], [0.2, 0.4]], dtype=torch.float64)
 FOIL_LOGITS = 10 * torch.tensor([[0.25, 0.05], [0.1, 0.35]], dtype=torch.float64)
@@ -30,9 +30,9 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def features(
     batch: int = 4, k: int = 3, *, valid: torch.Tensor | None = None, bias: float | None = None
-) -> Features:
+) -> StepFeatures:
     there = torch.ones(batch, k, dtype=torch.bool) if valid is None else valid
-    return Features(
+    return StepFeatures(
         image=drawn(batch, 8).requires_grad_(),
         text=drawn(batch, 8, seed=1).requires_grad_(),
         scale=torch.tensor(7.0, dtype=torch.float64, requires_grad=True),
@@ -42,7 +42,7 @@ def features(
     )
 
 
-def graded(loss: torch.Tensor, given: Features) -> list[torch.Tensor]:
+def graded(loss: torch.Tensor, given: StepFeatures) -> list[torch.Tensor]:
     assert given.foils is not None
     return list(
         torch.autograd.grad(loss, [given.image, given.text, given.foils, given.scale], allow_unused=True)
@@ -123,7 +123,7 @@ class TestEveryObjective:
 
         def loss(image, text, foils, scale):
             return objective.loss(
-                Features(image=image, text=text, foils=foils, scale=scale, foil_valid=valid)
+                StepFeatures(image=image, text=text, foils=foils, scale=scale, foil_valid=valid)
             ).loss
 
         assert torch.autograd.gradcheck(loss, (base.image, base.text, base.foils, base.scale))
@@ -136,7 +136,7 @@ class TestEveryObjective:
         grads = graded(loss.loss, given)
         for filling in (0.0, math.nan, math.inf, -3.0):
             filled = given.foils.detach().masked_fill(~valid[..., None], filling).requires_grad_()
-            other = Features(
+            other = StepFeatures(
                 image=given.image, text=given.text, scale=given.scale, foils=filled, foil_valid=valid
             )
             again = objective.loss(other)
@@ -151,7 +151,7 @@ class TestEveryObjective:
         valid = torch.tensor([[1, 1, 0], [0, 0, 0], [1, 0, 1], [1, 1, 1]], dtype=torch.bool)
         given, order = features(valid=valid), torch.tensor([2, 0, 3, 1])
         assert given.foils is not None
-        turned = Features(
+        turned = StepFeatures(
             image=given.image[order],
             text=given.text[order],
             foils=given.foils[order],
@@ -163,7 +163,7 @@ class TestEveryObjective:
     def test_half_precision_gives_a_finite_float32_loss(self, objective: Objective):
         given = features()
         assert given.foils is not None
-        half = Features(
+        half = StepFeatures(
             image=given.image.half() * 200,
             text=given.text.half() * 200,
             foils=given.foils.half() * 200,
@@ -176,7 +176,7 @@ class TestEveryObjective:
 
     def test_features_without_foils_are_refused(self, objective: Objective):
         given = features()
-        bare = Features(image=given.image, text=given.text, scale=given.scale)
+        bare = StepFeatures(image=given.image, text=given.text, scale=given.scale)
         with pytest.raises(Unsupported, match="none encoded"):
             objective.loss(bare)
 
@@ -197,7 +197,7 @@ def test_images_without_foils_do_not_thin_out_the_mean():
     valid = torch.tensor([[1, 1, 1], [1, 1, 0], [0, 0, 0], [0, 0, 0]], dtype=torch.bool)
     given = features(valid=valid)
     assert given.foils is not None
-    two = Features(
+    two = StepFeatures(
         image=given.image[:2],
         text=given.text[:2],
         foils=given.foils[:2],
@@ -220,7 +220,7 @@ def test_an_objective_takes_no_more_foils_than_it_asked_for():
     given = features()
     assert given.foils is not None
     assert given.foil_valid is not None
-    first = Features(
+    first = StepFeatures(
         image=given.image,
         text=given.text,
         foils=given.foils[:, :1],
@@ -237,7 +237,9 @@ def test_the_log_says_how_many_foils_there_are_and_how_many_score_below():
     foils = torch.stack((0.9 * image + 0.1 * image.flip(0), image * 2, image.flip(0)), dim=1)
     text = torch.tensor([[1.0, 0.3], [0.3, 1.0]], dtype=torch.float64)
     valid = torch.tensor([[1, 1, 1], [0, 0, 1]], dtype=torch.bool)
-    given = Features(image=image, text=text, foils=foils, foil_valid=valid, scale=torch.tensor(1.0).double())
+    given = StepFeatures(
+        image=image, text=text, foils=foils, foil_valid=valid, scale=torch.tensor(1.0).double()
+    )
     log = OwnNegatives().loss(given).log
     assert log["foils_valid"].item() == pytest.approx(4 / 6)
     assert log["foils_below"].item() == pytest.approx(2 / 4)  # the third of each; the first two are nearer
@@ -253,7 +255,7 @@ def test_training_on_the_own_term_pushes_foils_below():
 
     def terms():
         return objective.loss(
-            Features(
+            StepFeatures(
                 image=given.image.detach(),
                 text=text,
                 foils=foils,

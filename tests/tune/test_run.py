@@ -18,18 +18,25 @@ import clipsight
 from clipsight.errors import CheckpointError, ClipsightError, ClipsightWarning, Unsupported
 from clipsight.towers.families import towers_of
 from clipsight.towers.loading import Loaded, load_model
-from clipsight.tune import Distill, Matching, NegativeContrastive, OwnNegatives, Term, TuneSettings
+from clipsight.tune import (
+    Distill,
+    Matching,
+    NegativeContrastive,
+    OwnNegatives,
+    TuneSettings,
+    WeightedObjective,
+)
 from clipsight.tune import run as run_module
 from clipsight.tune.data.collate import Collate
 from clipsight.tune.data.crop import Crop
 from clipsight.tune.data.example import Example, Examples, First
 from clipsight.tune.data.loader import Loader
-from clipsight.tune.data.plan import Plan
-from clipsight.tune.encode import Towers, joined_needs
+from clipsight.tune.data.plan import BatchPlan
+from clipsight.tune.encode import TrainingTowers, joined_needs
 from clipsight.tune.journal import read_log
-from clipsight.tune.objectives.objective import Passed
-from clipsight.tune.sides import side_of
+from clipsight.tune.objectives.objective import StepInputs
 from clipsight.tune.state import NEWEST
+from clipsight.tune.tower_of_parameter import tower_of_parameter
 from tiny import pixels
 from tune.small_run import WORLD, cae, contrastive, pairs, small_folder, small_run, stop_after
 
@@ -63,7 +70,9 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 def changed_sides(module: nn.Module, before: nn.Module) -> set[str]:
     start = before.state_dict()
     return {
-        side_of(name) for name, value in module.state_dict().items() if not torch.equal(value, start[name])
+        tower_of_parameter(name)
+        for name, value in module.state_dict().items()
+        if not torch.equal(value, start[name])
     }
 
 
@@ -113,9 +122,9 @@ def test_open_clip_loads_the_model_as_it_was_trained(loaded, tmp_path):
 )
 def test_every_choice_of_parameters_with_the_other_losses(loaded, tmp_path, train, sides):
     terms = [
-        Term(objective=NegativeContrastive(foils=1, foil_kinds=("swap", "replace")), weight=1.0),
-        Term(objective=OwnNegatives(foils=2, foil_kinds=("given", "shuffle")), weight=0.5),
-        Term(objective=Distill(momentum=0.99), weight=0.1),
+        WeightedObjective(objective=NegativeContrastive(foils=1, foil_kinds=("swap", "replace")), weight=1.0),
+        WeightedObjective(objective=OwnNegatives(foils=2, foil_kinds=("given", "shuffle")), weight=0.5),
+        WeightedObjective(objective=Distill(momentum=0.99), weight=0.1),
         *([] if train == "vision" else [cae("ab"), cae("pb")]),
     ]
     made = small_run(loaded, tmp_path, *terms, train=train)
@@ -136,20 +145,20 @@ def test_a_weight_left_open_pulls_a_share_as_hard_as_the_rest(base, loaded, tmp_
 
     module = load_model(base, device="cpu").module.train()
     view = towers_of(module).text
-    encode = Towers(module, view, joined_needs(term.objective.needs(view) for term in terms))
+    encode = TrainingTowers(module, view, joined_needs(term.objective.needs(view) for term in terms))
     collate = Collate(
         tokenizer=loaded.tokenizer,
         context=view.context,
         preprocess=loaded.preprocess,
         matching=Matching(),
     )
-    batches = Loader(pairs(), collate, Plan(count=len(pairs()), batch=8))(0)
-    text = [one for name, one in module.named_parameters() if side_of(name) == "text"]
+    batches = Loader(pairs(), collate, BatchPlan(count=len(pairs()), batch=8))(0)
+    text = [one for name, one in module.named_parameters() if tower_of_parameter(name) == "text"]
     lengths = torch.zeros(3)
     for step in range(2):
         batch = next(batches)
         found, question = encode(batch)
-        passed = Passed(module=module, batch=batch, features=found, question=question, step=step)
+        passed = StepInputs(module=module, batch=batch, features=found, question=question, step=step)
         for number, term in enumerate(terms):
             scope = term.objective.scope
             loss = term.objective.loss(found if scope == "features" else passed).loss
@@ -210,7 +219,7 @@ class ObjectsOnly:
 def test_a_loss_without_gradient_gets_a_sentence_instead_of_a_weight(loaded, tmp_path):
     with pytest.raises(ClipsightError, match="weight of cae_pb cannot be told"):
         small_run(loaded, tmp_path, contrastive(), cae("pb"), examples=ObjectsOnly())
-    teacher = Term(objective=Distill(), weight=1.0)
+    teacher = WeightedObjective(objective=Distill(), weight=1.0)
     with pytest.raises(
         ClipsightError, match=r"measured beside distill, whose gradient before the first step has the length"
     ):
@@ -242,8 +251,8 @@ def test_a_loss_of_weight_0_changes_nothing_to_the_last_bit(loaded, tmp_path):
         tmp_path / "beside",
         contrastive(),
         cae("gb", 0.0),
-        Term(objective=Distill(), weight=0.0),
-        Term(objective=OwnNegatives(foils=3), weight=0.0),
+        WeightedObjective(objective=Distill(), weight=0.0),
+        WeightedObjective(objective=OwnNegatives(foils=3), weight=0.0),
         train="lora",
         patch_dropout=0.5,
     )
@@ -265,9 +274,9 @@ def test_a_loss_of_weight_0_changes_nothing_to_the_last_bit(loaded, tmp_path):
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(loaded, tmp_path):
     def go(folder: str, **more: Any) -> Any:
         terms = [
-            Term(objective=NegativeContrastive(foils=1), weight=1.0),
+            WeightedObjective(objective=NegativeContrastive(foils=1), weight=1.0),
             cae("pb", granularity="word_sample"),
-            Term(objective=Distill(momentum=0.9), weight=0.5),
+            WeightedObjective(objective=Distill(momentum=0.9), weight=0.5),
         ]
         return small_run(loaded, tmp_path / folder, *terms, train="lora", patch_dropout=0.5, steps=6, **more)
 
@@ -300,7 +309,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(loaded, tmp_path):
         {"terms": [contrastive(), cae("pb", loss="ratio")]},
         {"terms": [contrastive(), cae("pb", 0.7)]},
         {"terms": [contrastive(), cae("pb", ratio=0.4)]},
-        {"terms": [Term(objective=contrastive().objective, weight=2.0), cae("pb")]},
+        {"terms": [WeightedObjective(objective=contrastive().objective, weight=2.0), cae("pb")]},
         {"terms": [contrastive()]},
         {"data": "world:8:24"},
     ],
@@ -392,7 +401,7 @@ def test_what_is_kept_apart_is_not_trained_on_even_where_an_example_is_broken(lo
     some: Examples = First(Broken(), 6)
     assert (len(some), some.about) == (6, {"name": "broken"})
     collate = Collate(tokenizer=loaded.tokenizer, context=77, preprocess=loaded.preprocess)
-    batches = Loader(some, collate, Plan(count=6, batch=6, shuffle=False))(0)
+    batches = Loader(some, collate, BatchPlan(count=6, batch=6, shuffle=False))(0)
     with pytest.warns(ClipsightWarning, match="replaced by the next"):
         assert next(batches).index.tolist() == [0, 1, 2, 3, 4, 0]
 
@@ -434,7 +443,12 @@ def test_a_run_whose_time_is_up_goes_on_at_the_next_call(loaded, tmp_path):
 
 
 def test_pieces_give_the_run_of_the_whole(loaded, tmp_path):
-    terms = [Term(objective=NegativeContrastive(foils=1), weight=1.0), cae("ab"), cae("pb"), cae("gb")]
+    terms = [
+        WeightedObjective(objective=NegativeContrastive(foils=1), weight=1.0),
+        cae("ab"),
+        cae("pb"),
+        cae("gb"),
+    ]
     one, two = (
         small_run(loaded, tmp_path / str(pieces), *terms, pieces=pieces, lr=1e-4, train="text")
         for pieces in (1, 3)
@@ -541,8 +555,8 @@ def test_two_launched_processes_give_the_model_of_one(base, loaded, tmp_path):
     one = small_run(
         loaded,
         tmp_path / "one",
-        Term(objective=NegativeContrastive(foils=1), weight=1.0, ramp=0.0),
-        Term(objective=Distill(momentum=1.0), weight=0.5, ramp=0.0),
+        WeightedObjective(objective=NegativeContrastive(foils=1), weight=1.0, ramp=0.0),
+        WeightedObjective(objective=Distill(momentum=1.0), weight=0.5, ramp=0.0),
         cae("pb"),
         cae("ab"),
         lr=1e-4,

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import clipsight
-from clipsight.bench.words_analysis import analyse_captions
-from clipsight.bench.words_analysis.world_captions import world_captions
+from clipsight.bench.word_gap import analyse_captions
+from clipsight.bench.word_gap.world_captions import world_captions
 
 NAME = "clipsight-tiny-cae"
 FOLDER = Path(clipsight.__file__).parent / "assets" / NAME

@@ -17,14 +17,14 @@ from clipsight.errors import CheckpointError, ClipsightError, Unsupported
 from clipsight.results import io
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.tune import journal as journals
-from clipsight.tune.encode import Towers, joined_needs, patch_dropout
+from clipsight.tune.encode import TrainingTowers, joined_needs, patch_dropout
 from clipsight.tune.journal import LOG, Journal, read_log
 from clipsight.tune.lora import LoraPlan
 from clipsight.tune.objectives.cae import Cae, CaeOptions
 from clipsight.tune.objectives.contrastive import Contrastive, info_nce, sigmoid_loss, similarity_logits
 from clipsight.tune.objectives.distill import Distill
 from clipsight.tune.objectives.negatives import NegativeContrastive
-from clipsight.tune.objectives.objective import Features, Needs, Objective
+from clipsight.tune.objectives.objective import Needs, Objective, StepFeatures
 from clipsight.tune.schedule import SCHEDULES, constant, cosine
 from clipsight.tune.state import load_state
 from clipsight.tune.stopping import fell, no_better, time_is_up
@@ -126,7 +126,7 @@ def test_pieces_draw_the_same_numbers_both_times():
         for piece, rows in enumerate((slice(0, 4), slice(4, 8))):
             trainer._draw(4, piece)
             seen.append(trainer.encode(batch.rows(rows))[0])
-        joint = Features(
+        joint = StepFeatures(
             **{name: torch.cat([getattr(one, name) for one in seen]) for name in ("image", "text", "foils")},
             foil_valid=batch.foil_valid,
             scale=module.logit_scale.exp(),
@@ -150,12 +150,12 @@ def test_a_text_tower_in_one_piece_trains_with_what_does_not_look_inside(pieces)
         one.data.mul_(1.01)
     trainer.gradients(toy_batch())
     expected = gradients_of(module)
-    trainer.encode = Towers(module, Whole(module), Needs())
+    trainer.encode = TrainingTowers(module, Whole(module), Needs())
     assert trainer.encode(toy_batch())[1] is None
     trainer.gradients(toy_batch())
     assert_same_gradients(gradients_of(module), expected, atol=1e-9)
     with pytest.raises(Unsupported, match="in one piece"):
-        Towers(module, Whole(module), Needs(explicit=True))
+        TrainingTowers(module, Whole(module), Needs(explicit=True))
 
 
 def test_gradients_are_added_to_those_that_are_there():

@@ -89,11 +89,11 @@ def main(folder: Path, rank: int) -> None:
     """What each of the processes does."""
     from torch import distributed as dist
 
-    from clipsight.tune.parallel import Several, parallel
+    from clipsight.tune.distributed import Distributed, parallel
 
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=WORLD)
     joined = parallel()
-    assert isinstance(joined, Several)
+    assert isinstance(joined, Distributed)
     made = {repr(case): gradients(*case, rank=rank, parallel=joined) for case in CASES}
     for terms in ("all", "cae pb"):
         made[terms] = run(folder / terms, terms, rank, joined)

@@ -10,7 +10,7 @@ from torch import nn
 
 from clipsight.errors import Unsupported
 from clipsight.tune.lora import LoraPlan
-from clipsight.tune.sides import side_of
+from clipsight.tune.tower_of_parameter import tower_of_parameter
 from clipsight.tune.tuned import WHICH, choose_parameters, decay_groups
 
 IDS = torch.tensor([[49406, 320, 736, 49407] + [0] * 73, [49406, 1125, 49407] + [0] * 74])
@@ -78,12 +78,12 @@ def test_just_the_chosen_parameters_get_gradients_and_all_is_undone(build, which
     assert tuned.count == sum(one.numel() for one in module.parameters() if one.requires_grad)
     got = moved(module, images, ids)
     assert got == {name for name, one in module.named_parameters() if one.requires_grad}
-    assert any(side_of(name) == "scale" for name in got) == logit_scale
-    tower = {name for name in got if side_of(name) != "scale"}
+    assert any(tower_of_parameter(name) == "scale" for name in got) == logit_scale
+    tower = {name for name in got if tower_of_parameter(name) != "scale"}
     if which in ("text", "vision"):
-        assert {side_of(name) for name in tower} == {which}
+        assert {tower_of_parameter(name) for name in tower} == {which}
     else:
-        assert {side_of(name) for name in tower} == {"text", "vision"}
+        assert {tower_of_parameter(name) for name in tower} == {"text", "vision"}
     if which == "layernorm":
         assert all(isinstance(module.get_submodule(name.rpartition(".")[0]), nn.LayerNorm) for name in tower)
     tuned.restore()
@@ -95,15 +95,15 @@ def test_just_the_chosen_parameters_get_gradients_and_all_is_undone(build, which
 def test_full_training_leaves_out_what_neither_tower_uses():
     module = coca()
     tuned = choose_parameters(module, "full")
-    sides = {side_of(name) for name, _ in tuned.named}
+    sides = {tower_of_parameter(name) for name, _ in tuned.named}
     assert sides == {"text", "vision", "scale"}
     assert not any(one.requires_grad for one in module.text_decoder.parameters())
-    assert any(side_of(name) == "other" for name, _ in module.named_parameters())
+    assert any(tower_of_parameter(name) == "other" for name, _ in module.named_parameters())
 
 
 def test_every_parameter_of_a_native_model_has_a_side():
     for module in (tiny_clip(), custom_text_clip()):
-        assert "other" not in {side_of(name) for name, _ in module.named_parameters()}
+        assert "other" not in {tower_of_parameter(name) for name, _ in module.named_parameters()}
 
 
 def test_only_matrices_decay():

@@ -10,9 +10,9 @@ from torch import nn
 
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.tune.data.batch import Batch
-from clipsight.tune.encode import Towers, joined_needs
-from clipsight.tune.objectives.objective import Needs, Passed, Stage
-from clipsight.tune.parallel import Alone, Parallel
+from clipsight.tune.distributed import Parallel, SingleProcess
+from clipsight.tune.encode import TrainingTowers, joined_needs
+from clipsight.tune.objectives.objective import Needs, Stage, StepInputs
 from clipsight.tune.schedule import constant
 from clipsight.tune.trainer import Loop, Trainer, Weighted
 from tiny import tiny_clip
@@ -81,10 +81,10 @@ def toy_batches(**options: Any) -> Callable[[int], Iterator[Batch]]:
     return lambda first: (toy_batch(seed=step, **options) for step in count(first))
 
 
-def passed(module: nn.Module, batch: Batch, needs: Needs, step: int = 0, **towers: Any) -> Passed:
+def passed(module: nn.Module, batch: Batch, needs: Needs, step: int = 0, **towers: Any) -> StepInputs:
     """What a loss of the scope "samples" is handed."""
-    features, question = Towers(module, OpenClipText(module), needs, **towers)(batch)
-    return Passed(module=module, batch=batch, features=features, question=question, step=step)
+    features, question = TrainingTowers(module, OpenClipText(module), needs, **towers)(batch)
+    return StepInputs(module=module, batch=batch, features=features, question=question, step=step)
 
 
 def toy_trainer(
@@ -113,14 +113,14 @@ def toy_trainer(
     needs = joined_needs(term.objective.needs(view) for term in terms if term.weight)
     return Trainer(
         module=module,
-        encode=Towers(module, view, needs),
+        encode=TrainingTowers(module, view, needs),
         terms=terms,
         optimizers=[optimizer],
         schedule=options.pop("schedule", constant(how.steps, 0)),
         batches=batches or toy_batches(),
         loop=how,
         folder=folder,
-        parallel=parallel or Alone(),
+        parallel=parallel or SingleProcess(),
         **options,
     )
 

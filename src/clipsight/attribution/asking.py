@@ -19,7 +19,7 @@ Spans = Sequence[Sequence[Sequence[int]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
+class TokenAttribution:
     """What a method found of T texts.
 
     Attributes:
@@ -36,7 +36,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Asker:
+class AttributionRunner:
     """One method with its options on one tower, to be asked about texts.
 
     Attributes:
@@ -56,7 +56,7 @@ class Asker:
         match: Match,
         spans: Spans | None = None,
         content: Bool[Tensor, "T S"] | None = None,
-    ) -> Found:
+    ) -> TokenAttribution:
         """Scores of all the texts.
 
         Raises:
@@ -92,7 +92,7 @@ class Asker:
                     tensor = tensor + first
                 extras.setdefault(name, []).append(_widened(tensor, ids.shape[1]))
         joined = {name: self._kept(torch.cat(pieces)) for name, pieces in extras.items()}
-        return Found(
+        return TokenAttribution(
             scores=self._kept(torch.cat(scores)).float(),
             marks=marks,
             s=self._kept(torch.cat(values)),

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipsight.attribution.asking import Asker, Found, Spans
-from clipsight.attribution.contrast import Foils, with_foils
+from clipsight.attribution.asking import AttributionRunner, Spans, TokenAttribution
+from clipsight.attribution.contrast import FoilSet, with_foils
 from clipsight.attribution.match import Contrast, Match, Similarity, exact
 from clipsight.attribution.question import opened
 from clipsight.attribution.reading import reading
@@ -91,14 +91,14 @@ def attribute(
         ids = _plain(ids).to(view.device)
         image = _image(image_features, len(ids), view, live=image_grad and differentiable)
         match = Match(image=image, similarity=similarity, scale=scale)
-        asker = Asker(
+        asker = AttributionRunner(
             view=view, parts=opened(view), method=chosen, options=full, live=differentiable, batch=batch
         )
         notes: tuple[str, ...] = ()
         if against is None:
             found = asker.ask(ids, match, spans, content)
         else:
-            foils = Foils.of(
+            foils = FoilSet.of(
                 _plain(against).to(view.device), len(ids), contrast, against_spans, against_content
             )
             contrast = foils.contrast
@@ -116,7 +116,9 @@ def attribute(
     return _result(found, method, {**asked_for, **full, **found.settings}, notes)
 
 
-def _result(found: Found, method: str, settings: Mapping[str, Any], notes: tuple[str, ...]) -> TokenScores:
+def _result(
+    found: TokenAttribution, method: str, settings: Mapping[str, Any], notes: tuple[str, ...]
+) -> TokenScores:
     plain = {name: "given" if isinstance(value, Tensor) else value for name, value in settings.items()}
     return TokenScores(
         scores=found.scores,

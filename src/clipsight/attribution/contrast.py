@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipsight.attribution.asking import Asker, Found, Spans
+from clipsight.attribution.asking import AttributionRunner, Spans, TokenAttribution
 from clipsight.attribution.match import Contrast, Match
 
 _FIXED = (
@@ -32,7 +32,7 @@ _ROUGH = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Foils:
+class FoilSet:
     """What T texts are compared with.
 
     Attributes:
@@ -53,7 +53,7 @@ class Foils:
         contrast: Contrast | None,
         spans: Sequence[Spans] | None,
         content: Bool[Tensor, "*foils W"] | None,
-    ) -> "Foils":
+    ) -> "FoilSet":
         """Foils of all texts alike or of each text, as `attribute` takes them.
 
         Raises:
@@ -86,13 +86,13 @@ class Foils:
 
 
 def with_foils(
-    asker: Asker,
+    asker: AttributionRunner,
     ids: Int[Tensor, "T S"],
     match: Match,
-    foils: Foils,
+    foils: FoilSet,
     spans: Spans | None,
     content: Bool[Tensor, "T S"] | None,
-) -> tuple[Found, tuple[str, ...]]:
+) -> tuple[TokenAttribution, tuple[str, ...]]:
     """The texts' scores against their foils, and what is to be noted.
 
     Raises:

@@ -54,7 +54,7 @@ class Trace:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pass:
+class TextPass:
     """A pass that was run, whose features and trace serve several readers, as in a training step.
 
     Attributes:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clipsight.attribution.marks import Marks
 from clipsight.attribution.match import Match
-from clipsight.attribution.passes import Pass, Trace, run
+from clipsight.attribution.passes import TextPass, Trace, run
 from clipsight.errors import Unsupported
 from clipsight.towers.view import OnePieceText, TextParts, TextView
 
@@ -40,7 +40,7 @@ class Question:
     match: Match
     spans: Groups | None = None
     live: bool = False
-    shared: Pass | None = None
+    shared: TextPass | None = None
 
     def run(
         self, trace: Trace, *, explicit: bool = False, graph_from: int = 0

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from clipsight.attribution.question import Answer
 from clipsight.errors import Unsupported
-from clipsight.surgery import Source
+from clipsight.features import Citation
 from clipsight.towers.view import OnePieceText, TextParts, TextView
 
 Inside = Literal["ids", "embeddings", "blocks"]
@@ -43,7 +43,7 @@ class Attribution:
     signed: bool
     linear: bool
     spans: bool
-    sources: tuple[Source, ...]
+    sources: tuple[Citation, ...]
 
     @property
     def options(self) -> Mapping[str, Any]:

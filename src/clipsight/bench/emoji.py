@@ -11,10 +11,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipsight.lens import Lens
+from clipsight.features import Recipe
 from clipsight.scoring import pooled_similarity
 from clipsight.scoring.presence import presence
-from clipsight.surgery import Recipe
+from clipsight.session.lens import Lens
 from clipsight.world import Scene, make_scenes, nouns
 
 BACKGROUND = 255
@@ -24,7 +24,7 @@ _BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
+class EmojiPart:
     """Some scenes made ready to be asked about, once for all methods.
 
     Attributes:
@@ -115,7 +115,7 @@ def map_quality(
 
 
 def judge_maps(
-    maps: Float[Tensor, "B T h w"], part: Part
+    maps: Float[Tensor, "B T h w"], part: EmojiPart
 ) -> tuple[Float[np.ndarray, " M"], Bool[np.ndarray, " M"]]:
     """(pixel AUROC, pointing) of each map of a noun that is in its picture; `map_quality` says what they are.
 
@@ -162,7 +162,7 @@ def pixel_auroc(
     return (ranks - count**2 / 2) / (count * rest)
 
 
-def ready(lens: Lens, scenes: Sequence[Scene]) -> Iterator[Part]:
+def ready(lens: Lens, scenes: Sequence[Scene]) -> Iterator[EmojiPart]:
     """Scenes of one size, a few at a time, as the model takes them and with their truth."""
     names = nouns()
     assert len(names) <= BACKGROUND
@@ -172,7 +172,7 @@ def ready(lens: Lens, scenes: Sequence[Scene]) -> Iterator[Part]:
         labels = np.full((len(few), *few[0].masks.shape[1:]), BACKGROUND, np.uint8)
         for row, name in judged:
             labels[row, few[row].mask(name)] = names.index(name)
-        yield Part(
+        yield EmojiPart(
             pixels=_pixels(lens, few),
             picture=torch.tensor([row for row, _ in judged]),
             noun=torch.tensor([names.index(name) for _, name in judged]),

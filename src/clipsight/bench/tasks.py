@@ -18,10 +18,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch.nn import functional as F
 
 from clipsight.bench.emoji import pixel_auroc
-from clipsight.bench.world import SEEDS, Spread, heard, mean_iou
-from clipsight.lens import Lens
+from clipsight.bench.world import SEEDS, Spread, collect_warnings, mean_iou
 from clipsight.results.tags import THERE
 from clipsight.scoring.choice import Contrast
+from clipsight.session.lens import Lens
 from clipsight.tasks.background import PRESENCE_LIMIT, Background
 from clipsight.world import Scene, check_request, make_scene, make_scenes, nouns
 from clipsight.world.sprites import plural
@@ -209,7 +209,7 @@ def _do(step: TaskStep, found: _Found, *, strict: bool) -> None:
     if found.error:
         return
     try:
-        with heard(found.notes):
+        with collect_warnings(found.notes):
             for more, figures in step.job.work(step.drawn):
                 found.figures.setdefault(tuple(more.items()), {})[step.seed] = figures
     except Exception as error:

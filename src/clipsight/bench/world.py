@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from clipsight.bench.emoji import BACKGROUND, Part, judge_maps, noun_features, ready
+from clipsight.bench.emoji import BACKGROUND, EmojiPart, judge_maps, noun_features, ready
 from clipsight.errors import ClipsightWarning
-from clipsight.lens import Lens
+from clipsight.features import Recipe, get_recipe
 from clipsight.scoring import feature_surgery, similarity_maps
 from clipsight.scoring.choice import Contrast
-from clipsight.surgery import Recipe, get_recipe
+from clipsight.session.lens import Lens
 from clipsight.world import check_request, make_scenes
 
 SEEDS = (101, 102, 103)
@@ -33,7 +33,7 @@ _TIMED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class WorldFigures:
     """What one recipe reached on the scenes of one seed; see `compare` for what the figures mean."""
 
     auroc: float
@@ -53,7 +53,7 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class RecipeRow:
     """One recipe's line of the comparison.
 
     Attributes:
@@ -63,12 +63,12 @@ class Row:
 
     recipe: str
     seeds: tuple[int, ...]
-    by_seed: dict[int, Figures] = field(default_factory=dict)
+    by_seed: dict[int, WorldFigures] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: str = ""
 
     def spread(self, figure: str) -> Spread:
-        """Mean, lowest and highest of a field of `Figures`; NaN when the recipe failed."""
+        """Mean, lowest and highest of a field of `WorldFigures`; NaN when the recipe failed."""
         values = [getattr(one, figure) for one in self.by_seed.values()] or [float("nan")]
         return Spread(mean=statistics.fmean(values), low=min(values), high=max(values))
 
@@ -85,16 +85,16 @@ class Row:
         }
 
 
-FIGURES = tuple(one.name for one in fields(Figures))
+FIGURES = tuple(one.name for one in fields(WorldFigures))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Step:
+class WorldStep:
     """The next piece of work: a recipe on the scenes of a seed."""
 
     recipe: str | Recipe
     seed: int
-    parts: tuple[Part, ...]
+    parts: tuple[EmojiPart, ...]
 
     @property
     def id(self) -> str:
@@ -110,8 +110,8 @@ def compare(
     count: int = COUNT,
     contrast: Contrast = "labels",
     strict: bool = False,
-    watch: Callable[[Iterator[Step]], Iterable[Step]] = iter,
-) -> list[Row]:
+    watch: Callable[[Iterator[WorldStep]], Iterable[WorldStep]] = iter,
+) -> list[RecipeRow]:
     """How well do these recipes point and name, and what do they cost? Held-out scenes with perfect masks.
 
     Every recipe is asked through `Lens.maps` about all nouns of the world, in the card's templates, on the same
@@ -142,14 +142,14 @@ def compare(
     """
     _check(recipes, seeds, count)
     texts = noun_features(lens)
-    found: dict[str, dict[int, Figures]] = {_id(recipe): {} for recipe in recipes}
+    found: dict[str, dict[int, WorldFigures]] = {_id(recipe): {} for recipe in recipes}
     notes: dict[str, list[str]] = {name: [] for name in found}
     errors: dict[str, str] = {}
     for step in watch(_steps(lens, recipes, seeds, count)):
         if step.id in errors:
             continue
         try:
-            with heard(notes[step.id]):
+            with collect_warnings(notes[step.id]):
                 found[step.id][step.seed] = measure(lens, step.recipe, step.parts, texts, contrast)
         except Exception as error:
             # Whatever goes wrong in one recipe belongs into its row: the figures of the others took minutes.
@@ -157,7 +157,7 @@ def compare(
                 raise
             errors[step.id] = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return [
-        Row(
+        RecipeRow(
             recipe=name,
             seeds=tuple(seeds),
             by_seed={} if name in errors else found[name],
@@ -171,10 +171,10 @@ def compare(
 def measure(
     lens: Lens,
     recipe: str | Recipe,
-    parts: Sequence[Part],
+    parts: Sequence[EmojiPart],
     texts: Float[Tensor, "T E"],
     contrast: Contrast = "labels",
-) -> Figures:
+) -> WorldFigures:
     """The figures of one recipe on scenes made ready; `compare` says what they are."""
     areas, hits = [], []
     confusion = np.zeros((len(texts), len(texts)), np.int64)
@@ -190,7 +190,7 @@ def measure(
             pixels, texts, recipe, contrast
         ).cpu()  # to the CPU: an accelerator's work is waited for
 
-    return Figures(
+    return WorldFigures(
         auroc=float(np.concatenate(areas).mean()),
         pointing=float(np.concatenate(hits).mean()),
         miou=mean_iou(confusion),
@@ -210,7 +210,7 @@ def _raw_and_contrasted(
     return lens.maps(pixels, texts, recipe, None), lens.maps(pixels, texts, recipe, contrast)
 
 
-def naming_confusion(maps: Float[Tensor, "B T h w"], part: Part) -> Int[np.ndarray, "T T"]:
+def naming_confusion(maps: Float[Tensor, "B T h w"], part: EmojiPart) -> Int[np.ndarray, "T T"]:
     """Pixels of objects by the noun they show (row) and the noun whose map is highest there (column).
 
     Maps are brought bilinearly to the scene's size, at those pixels alone: few show an object. Ties go to the first.
@@ -276,18 +276,20 @@ def _check(recipes: Sequence[str | Recipe], seeds: Sequence[int], count: int) ->
         check_request("heldout", 112, seed, count)
 
 
-def _steps(lens: Lens, recipes: Sequence[str | Recipe], seeds: Sequence[int], count: int) -> Iterator[Step]:
+def _steps(
+    lens: Lens, recipes: Sequence[str | Recipe], seeds: Sequence[int], count: int
+) -> Iterator[WorldStep]:
     for seed in seeds:
         parts = tuple(ready(lens, list(make_scenes(count, seed, "heldout"))))
         for recipe in recipes:
-            yield Step(recipe=recipe, seed=seed, parts=parts)
+            yield WorldStep(recipe=recipe, seed=seed, parts=parts)
 
 
 def _id(recipe: str | Recipe) -> str:
     return recipe if isinstance(recipe, str) else recipe.id
 
 
-def _plain(figures: Figures) -> dict[str, float | None]:
+def _plain(figures: WorldFigures) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else value for name, value in asdict(figures).items()}
 
 
@@ -298,7 +300,7 @@ def _seconds(work: Callable[[Tensor], object], pixels: Tensor) -> float:
 
 
 @contextmanager
-def heard(notes: list[str]) -> Iterator[None]:
+def collect_warnings(notes: list[str]) -> Iterator[None]:
     """Our warnings become notes, each once; those of libraries go their way."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ClipsightWarning)

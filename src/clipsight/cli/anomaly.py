@@ -15,8 +15,8 @@ from clipsight.cli.paths import find_pictures, plan_outputs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clipsight.lens import Lens
     from clipsight.results import Anomaly
+    from clipsight.session.lens import Lens
 
 AnomalyFormat = Literal["png", "npz", "json"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from clipsight.cli.outcome import DEBUGGING, DONE, FAILED, complain, print_json, sentence
-from clipsight.cli.progress import watched
+from clipsight.cli.progress import with_progress
 from clipsight.errors import ClipsightError, PictureError
 
 if TYPE_CHECKING:
-    from clipsight.lens import Lens
+    from clipsight.session.lens import Lens
 
 # RuntimeError is how torch reports a device that ran out of memory or cannot do an operation.
 REFUSALS = (ClipsightError, ValueError, TypeError, OSError, RuntimeError, MemoryError)
@@ -79,7 +79,7 @@ def answer_each(
                 _make_room(files, overwrite)
                 ready.append(picture)
         lens = open_lens() if ready else None
-        for picture in watched(ready, len(ready), lambda name: printable(Path(name).name)):
+        for picture in with_progress(ready, len(ready), lambda name: printable(Path(name).name)):
             assert lens is not None
             with or_go_on(picture):
                 result, files = ask(lens, picture), plan[picture]

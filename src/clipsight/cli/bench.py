@@ -11,11 +11,11 @@ from cyclopts import Parameter
 
 from clipsight.cli.options import BUNDLED, ModelOptions
 from clipsight.cli.outcome import DEBUGGING, DONE, FAILED, Misuse, complain, side_terminal, terminal
-from clipsight.cli.progress import watched
+from clipsight.cli.progress import with_progress
 
 if TYPE_CHECKING:
     from clipsight.bench.tasks import TaskRow
-    from clipsight.bench.world import Row
+    from clipsight.bench.world import RecipeRow
 
 ALL = "all"
 Contrast = Literal["auto", "none", "labels", "empty"]
@@ -148,7 +148,7 @@ def _world(
         count=count,
         contrast=contrast,
         strict=DEBUGGING.get(),
-        watch=lambda steps: watched(steps, len(recipes) * len(seeds), lambda step: step.id),
+        watch=lambda steps: with_progress(steps, len(recipes) * len(seeds), lambda step: step.id),
     )
     title = f"{model.model}, held-out scenes: {count} of each seed {_words(seeds)}, contrast {contrast}"
     return _Made(
@@ -175,7 +175,9 @@ def _tasks(
         seeds=seeds,
         contrast=contrast,
         strict=DEBUGGING.get(),
-        watch=lambda steps: watched(steps, len(jobs_of(lens, recipes)) * len(seeds), lambda step: step.id),
+        watch=lambda steps: with_progress(
+            steps, len(jobs_of(lens, recipes)) * len(seeds), lambda step: step.id
+        ),
         **counts,
     )
     return _Made(
@@ -193,7 +195,7 @@ def _tasks(
 def _read_recipes(words: Sequence[str]) -> tuple[str, ...]:
     with side_terminal().status("starting ..."):
         import clipsight
-        from clipsight.surgery import get_recipe
+        from clipsight.features import get_recipe
     if not words:
         raise Misuse(f"--recipes names none; give ids, or {ALL}.")
     if ALL in words:
@@ -222,7 +224,7 @@ def _words(seeds: Sequence[int]) -> str:
     return " ".join(map(str, seeds))
 
 
-def _show(rows: Sequence["Row"], title: str) -> None:
+def _show(rows: Sequence["RecipeRow"], title: str) -> None:
     """The recipes by AUROC, best first; then what they warned of."""
     from rich.markup import escape
     from rich.table import Table
@@ -275,7 +277,7 @@ def _share(row: "TaskRow", figure: str) -> str:
     return f"{spread.mean:.2f} ({spread.low:.2f}–{spread.high:.2f})"
 
 
-def _cell(row: "Row", figure: str, unit: float, digits: int) -> str:
+def _cell(row: "RecipeRow", figure: str, unit: float, digits: int) -> str:
     spread = row.spread(figure)
     mean, low, high = (unit * value for value in (spread.mean, spread.low, spread.high))
     # The ends need a digit less than the mean, and the table a terminal's width.

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from cyclopts import Parameter
 
 from clipsight.cli.bench_composition import complain_of
-from clipsight.cli.bench_data import DATA, DataOptions
+from clipsight.cli.bench_data import DATA, BenchmarkOptions
 from clipsight.cli.bench_models import MODELS, SeveralModels, opened
 from clipsight.cli.outcome import Misuse, terminal
-from clipsight.cli.progress import told
+from clipsight.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from clipsight.bench.audit import Audit
+    from clipsight.bench.audit.measure import Audit
 
 
 @Parameter(name="*")
@@ -41,7 +41,7 @@ PAGE = PageOptions()
 
 def audit(
     *,
-    data: DataOptions = DATA,
+    data: BenchmarkOptions = DATA,
     models: SeveralModels = MODELS,
     page: PageOptions = PAGE,
 ) -> int:
@@ -54,7 +54,7 @@ def audit(
         raise Misuse(f"--captions {page.captions}: give 1 or more, or 0 for no attribution gap.")
     if page.out.suffix.lower() not in (".html", ".json"):
         raise Misuse(f"--out {page.out} does not end with .html, or .json for the data alone.")
-    from clipsight.bench.audit import audit as measure
+    from clipsight.bench.audit.measure import audit as measure
     from clipsight.results.io import check_writable, json_bytes
 
     page.out.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def audit(
         without=chosen.without,
         captions=page.captions,
         options=chosen.options,
-        watch=told,
+        watch=progress_bar,
         protocol=data.protocol,
         limit=data.limit,
         view=data.view,

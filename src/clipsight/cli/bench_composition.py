@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from clipsight.cli.bench import check_rows_file
-from clipsight.cli.bench_data import DATA, Chosen, DataOptions
+from clipsight.cli.bench_data import DATA, BenchmarkOptions, ChosenBenchmarks
 from clipsight.cli.bench_models import MODELS, SeveralModels, opened
 from clipsight.cli.options import ModelOptions
 from clipsight.cli.outcome import DONE, FAILED, Misuse, complain, terminal
-from clipsight.cli.progress import told
+from clipsight.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from clipsight.bench.composition import Comparison, Report
@@ -45,7 +45,7 @@ class RowsOptions:
 
 def composition(
     *,
-    data: DataOptions = DATA,
+    data: BenchmarkOptions = DATA,
     models: SeveralModels = MODELS,
     part: str | None = None,
     rows: RowsOptions = RowsOptions(),
@@ -93,13 +93,15 @@ def composition(
     return complain_of(reports)
 
 
-def measured(models: Mapping[str, ModelOptions], data: DataOptions, chosen: Chosen) -> dict[str, "Report"]:
+def measured(
+    models: Mapping[str, ModelOptions], data: BenchmarkOptions, chosen: ChosenBenchmarks
+) -> dict[str, "Report"]:
     """A report of each model, by label."""
     from clipsight.bench.composition import evaluate
 
     reports = {}
     for label, lens in opened(dict(models)):
-        with told(label) as progress:
+        with progress_bar(label) as progress:
             reports[label] = evaluate(
                 lens,
                 chosen.benchmarks,
@@ -138,13 +140,15 @@ def _documents(
     ]
 
 
-def _encode(models: Mapping[str, ModelOptions], data: DataOptions, chosen: Chosen, part: Part) -> int:
+def _encode(
+    models: Mapping[str, ModelOptions], data: BenchmarkOptions, chosen: ChosenBenchmarks, part: Part
+) -> int:
     from clipsight.bench.composition import encode
 
     assert data.cache is not None
     index, count = part
     for label, lens in opened(dict(models)):
-        with told(label) as progress:
+        with progress_bar(label) as progress:
             encode(
                 lens,
                 chosen.benchmarks,
@@ -169,7 +173,7 @@ def _encode(models: Mapping[str, ModelOptions], data: DataOptions, chosen: Chose
     return DONE
 
 
-def _read_part(word: str | None, data: DataOptions) -> Part | None:
+def _read_part(word: str | None, data: BenchmarkOptions) -> Part | None:
     """(index from 0, count) of `2/4`.
 
     Raises:

@@ -19,7 +19,7 @@ ALL, AUTO = "all", "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class ChosenBenchmarks:
     """What is measured: benchmarks, guards beside them, guards for which there are no data; how readers are told."""
 
     benchmarks: tuple[str, ...]
@@ -30,7 +30,7 @@ class Chosen:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
+class BenchmarkOptions:
     """Which questions are asked."""
 
     sets: Several = ("world",)
@@ -82,7 +82,7 @@ class DataOptions:
     workers: int = 0
     """Processes that read pictures; 0 reads them in this one."""
 
-    def chosen(self) -> Chosen:
+    def chosen(self) -> ChosenBenchmarks:
         """The questions, checked.
 
         Raises:
@@ -117,11 +117,11 @@ class DataOptions:
         words = _split(self.guards)
         auto, without = guards_at_hand(sets, self.annotations, options)
         if words == [AUTO]:
-            return Chosen(benchmarks=sets, guards=auto, without=without, options=options)
+            return ChosenBenchmarks(benchmarks=sets, guards=auto, without=without, options=options)
         # A guard asked for by name is a benchmark like any other: that it cannot be measured is a failure.
         named = () if words == [NONE] else self._ids("guards", self.guards, ())
         sets = tuple(dict.fromkeys((*sets, *named)))
-        return Chosen(benchmarks=sets, guards=(), without=(), options=options)
+        return ChosenBenchmarks(benchmarks=sets, guards=(), without=(), options=options)
 
     def _ids(self, option: str, given: Sequence[str], all_ids: Sequence[str]) -> tuple[str, ...]:
         from clipsight.bench.composition import get_benchmark
@@ -133,7 +133,7 @@ class DataOptions:
             raise Misuse(f"--{option}: {error}") from error
 
 
-DATA = DataOptions()
+DATA = BenchmarkOptions()
 
 
 def _split(words: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from clipsight.cli.options import BUNDLED, ModelOptions
 from clipsight.cli.outcome import Misuse
 
 if TYPE_CHECKING:
-    from clipsight.lens import Lens
+    from clipsight.session.lens import Lens
 
 NONE = "none"
 Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)]

@@ -166,7 +166,7 @@ def check_caches() -> list[Finding]:
 
 
 def _own_cache() -> Finding:
-    from clipsight.language.disk_cache import VARIABLE, open_cache
+    from clipsight.store.disk import VARIABLE, open_cache
 
     cache = open_cache()
     if cache is None:

@@ -19,8 +19,8 @@ from clipsight.cli.outcome import Misuse, terminal
 from clipsight.cli.paths import find_pictures, plan_outputs
 
 if TYPE_CHECKING:
-    from clipsight.lens import Lens
     from clipsight.results import Classification
+    from clipsight.session.lens import Lens
 
 
 def classify(

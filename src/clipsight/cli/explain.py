@@ -22,8 +22,8 @@ from clipsight.cli.outcome import terminal
 from clipsight.cli.paths import find_pictures, plan_outputs
 
 if TYPE_CHECKING:
-    from clipsight.lens import Lens
     from clipsight.results import Explanation
+    from clipsight.session.lens import Lens
 
 
 def explain(

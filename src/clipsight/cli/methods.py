@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from clipsight.cli.outcome import DONE, print_json, terminal
 
 if TYPE_CHECKING:
-    from clipsight.surgery import Recipe
+    from clipsight.features import Recipe
 
 
 def methods(*, variants: bool = False, json: bool = False) -> int:
@@ -18,7 +18,7 @@ def methods(*, variants: bool = False, json: bool = False) -> int:
         variants: Also list the options of the methods and the authors' settings for single data sets.
         json: Print one JSON document, the recipes in full, on standard output and nothing else.
     """
-    from clipsight.surgery import get_recipe, recipe_ids
+    from clipsight.features import get_recipe, recipe_ids
 
     recipes = [get_recipe(name) for name in recipe_ids(variants=variants)]
     if json:
@@ -63,7 +63,7 @@ def _published(recipe: "Recipe") -> list[str]:
 
 def _where(recipe: "Recipe") -> str:
     """In which blocks the method works, and what it needs beyond a pass of the tower."""
-    from clipsight.surgery import Accumulate, EveryBlock
+    from clipsight.features import Accumulate, EveryBlock
 
     where = "the last block"
     if isinstance(recipe.path, Accumulate):

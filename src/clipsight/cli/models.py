@@ -8,7 +8,7 @@ from clipsight.cli.options import BUNDLED_MODELS, read_method
 from clipsight.cli.outcome import DONE, FAILED, complain, print_json, side_terminal, terminal
 
 if TYPE_CHECKING:
-    from clipsight.towers.table import Architecture
+    from clipsight.checkpoints.architectures import Architecture
 
 
 def models(pattern: str = "*", /, *, supports: str | None = None, json: bool = False) -> int:
@@ -41,7 +41,7 @@ def models(pattern: str = "*", /, *, supports: str | None = None, json: bool = F
 
 def _supporting(pattern: str, method: str, *, as_json: bool) -> int:
     with side_terminal().status("starting ..."):
-        from clipsight.towers.table import architectures
+        from clipsight.checkpoints.architectures import architectures
     known = {name: facts for name, facts in architectures().items() if _fits(name, pattern)}
     reasons = {name: _why_not(method, facts) for name, facts in known.items()}
     if as_json:
@@ -88,9 +88,9 @@ def _print_table(known: Mapping[str, "Architecture"], reasons: Mapping[str, str]
 
 
 def _why_not(method: str, facts: "Architecture") -> str:
-    from clipsight.surgery import fit, get_recipe, why_not
+    from clipsight.features import adapt_to_depth, get_recipe, why_not
 
-    return why_not(fit(get_recipe(method), facts).recipe, facts)
+    return why_not(adapt_to_depth(get_recipe(method), facts).recipe, facts)
 
 
 def _facts(facts: "Architecture") -> dict[str, object]:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from clipsight.cli.outcome import Misuse, side_terminal
 
 if TYPE_CHECKING:
-    from clipsight.lens import Lens
+    from clipsight.session.lens import Lens
 
 Format = Literal["png", "npz", "json", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -171,7 +171,7 @@ def read_method(name: str) -> str:
         Misuse: no recipe has it.
     """
     with side_terminal().status("starting ..."):
-        from clipsight.surgery import get_recipe
+        from clipsight.features import get_recipe
     try:
         return get_recipe(name).id
     except ValueError as error:

@@ -25,9 +25,9 @@ from clipsight.cli.outcome import Misuse, side_terminal, terminal
 from clipsight.cli.paths import find_pictures, plan_outputs
 
 if TYPE_CHECKING:
-    from clipsight.lens import Lens
     from clipsight.refine.mask_vote import SamMasks
     from clipsight.results import Explanation, Points
+    from clipsight.session.lens import Lens
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _RUNNING: ContextVar[tuple[Progress, TaskID] | None] = ContextVar("running", def
 """The bars that are drawn now, and which of them is for the parts of the item in work."""
 
 
-def watched(items: Iterable[T], total: int, name: Callable[[T], str]) -> Iterator[T]:
+def with_progress(items: Iterable[T], total: int, name: Callable[[T], str]) -> Iterator[T]:
     """Pass items on while a bar shows how many are done, and the name of the one in work."""
     columns = (
         SpinnerColumn(),
@@ -52,7 +52,7 @@ def watched(items: Iterable[T], total: int, name: Callable[[T], str]) -> Iterato
 
 
 @contextmanager
-def told(name: str) -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar(name: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar for work that tells how far it is: what it is at, how many are done, how many there are.
 
     Drawn once the work has taken two seconds.
@@ -82,7 +82,7 @@ def told(name: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def part_done(done: int, total: int) -> None:
-    """Draw a second bar, under that of `watched`, for the windows of the item in work."""
+    """Draw a second bar, under that of `with_progress`, for the windows of the item in work."""
     running = _RUNNING.get()
     if running is not None:
         progress, parts = running

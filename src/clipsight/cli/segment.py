@@ -25,8 +25,8 @@ from clipsight.cli.progress import part_done
 
 if TYPE_CHECKING:
     from clipsight.language.names import Names
-    from clipsight.lens import Lens
     from clipsight.results import Segmentation
+    from clipsight.session.lens import Lens
     from clipsight.tasks import Background
 
 SegmentFormat = Literal["png", "labels", "npz", "json", "geojson"]

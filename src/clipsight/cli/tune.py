@@ -26,7 +26,7 @@ from clipsight.cli.tune_options import (
 )
 
 if TYPE_CHECKING:
-    from clipsight.tune import Term, TunedModel
+    from clipsight.tune import TunedModel, WeightedObjective
 
 MODEL, RUN, LOSSES = TuneModel(), RunChoice(), LossChoice()
 FIGURES = {
@@ -107,7 +107,7 @@ def cae(
         shuffled: The control: roles dealt out at random.
     """
     from clipsight.cli.outcome import Misuse
-    from clipsight.tune import Cae, CaeOptions, Term
+    from clipsight.tune import Cae, CaeOptions, WeightedObjective
 
     if weight and len(weight) != len(variant):
         raise Misuse(
@@ -141,7 +141,7 @@ def cae(
             shuffled=shuffled,
             seed=run.seed,
         )
-        terms.append(Term(objective=Cae(options), weight=share, ratio=gradient_ratio, ramp=ramp))
+        terms.append(WeightedObjective(objective=Cae(options), weight=share, ratio=gradient_ratio, ramp=ramp))
     return _train(model, data, run, output, terms)
 
 
@@ -248,7 +248,7 @@ def soup(
 
 
 def _train(
-    model: TuneModel, data: DataChoice, run: RunChoice, output: TuneOutput, terms: "list[Term]"
+    model: TuneModel, data: DataChoice, run: RunChoice, output: TuneOutput, terms: "list[WeightedObjective]"
 ) -> int:
     from clipsight.tune import TuneFacts, tune
     from clipsight.tune.data.crop import Crop

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group, Parameter
 
 from clipsight.cli.outcome import Misuse
-from clipsight.cli.progress import told
+from clipsight.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from clipsight.tune import Matching, Term, TuneSettings
+    from clipsight.tune import Matching, TuneSettings, WeightedObjective
     from clipsight.tune.data.example import Examples
 
 
@@ -75,7 +75,7 @@ class PairsChoice:
             cache=self.cache or out / "data",
             processes=self.processes,
         )
-        with told(self.data) as progress:
+        with progress_bar(self.data) as progress:
             return open_examples(self.data, options, progress)
 
 
@@ -195,21 +195,27 @@ class LossChoice:
     teacher: float = 1.0
     """Momentum of the model that is stayed near: 1 is frozen, 0.9996 follows slowly."""
 
-    def terms(self) -> "list[Term]":
+    def terms(self) -> "list[WeightedObjective]":
         """The contrastive loss, and these."""
-        from clipsight.tune import Contrastive, Distill, NegativeContrastive, OwnNegatives, Term
+        from clipsight.tune import Contrastive, Distill, NegativeContrastive, OwnNegatives, WeightedObjective
 
         kinds, count = self.negative_kinds, self.negatives_per_caption
         if self.negatives == "denominator":
-            made = [Term(objective=NegativeContrastive(foils=count, foil_kinds=kinds), weight=1.0, ramp=0.0)]
+            made = [
+                WeightedObjective(
+                    objective=NegativeContrastive(foils=count, foil_kinds=kinds), weight=1.0, ramp=0.0
+                )
+            ]
         else:
-            made = [Term(objective=Contrastive(), weight=1.0, ramp=0.0)]
+            made = [WeightedObjective(objective=Contrastive(), weight=1.0, ramp=0.0)]
         if self.negatives in ("own", "hinge"):
             form = "focal" if self.negatives == "own" else "hinge"
             own = OwnNegatives(form=form, foils=count, foil_kinds=kinds)
-            made.append(Term(objective=own, weight=self.negatives_weight, ramp=0.0))
+            made.append(WeightedObjective(objective=own, weight=self.negatives_weight, ramp=0.0))
         if self.distill:
-            made.append(Term(objective=Distill(momentum=self.teacher), weight=self.distill, ramp=0.0))
+            made.append(
+                WeightedObjective(objective=Distill(momentum=self.teacher), weight=self.distill, ramp=0.0)
+            )
         return made
 
 

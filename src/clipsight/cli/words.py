@@ -15,8 +15,8 @@ from clipsight.cli.paths import find_pictures, plan_outputs
 from clipsight.cli.words_report import CORPUS, MODELS, CorpusReport, WordsModels, report_words
 
 if TYPE_CHECKING:
-    from clipsight.lens import Lens
     from clipsight.results.words import WordAttribution
+    from clipsight.session.lens import Lens
 
 _GENERAL = ("contrast", "scale", "similarity")
 """Options of every method; see `clipsight.attribution.attribute`."""

@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from clipsight.cli.bench_models import SeveralModels, opened
 from clipsight.cli.options import DEFAULT_MODEL, ModelOptions, Repeated
 from clipsight.cli.outcome import DONE, Misuse, side_terminal, terminal
-from clipsight.cli.progress import told
+from clipsight.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from clipsight.bench.words_analysis import ModelWords, WordsReport
+    from clipsight.bench.word_gap import ModelWords, WordsReport
 
 LEGEND = (
     "γ: how many times as much an object word gets as a composition word, an attribute or a relation word; "
@@ -134,7 +134,7 @@ def report_words(
         raise Misuse("--batch and --limit are 1 or more.")
     named = models.named()
     with side_terminal().status("starting ..."):
-        from clipsight.bench.words_analysis import Corpus, CorpusOptions, analyse_words
+        from clipsight.bench.word_gap import Corpus, CorpusOptions, analyse_words
         from clipsight.results.io import check_writable, json_bytes
     try:
         corpus = Corpus(
@@ -150,7 +150,7 @@ def report_words(
         for file in (asked.report, asked.report.with_suffix(".json")):
             check_writable(file, overwrite=overwrite)
     work = asked.work or (None if asked.report is None else asked.report.with_suffix(".parts"))
-    with told("words") as progress:
+    with progress_bar("words") as progress:
         report = analyse_words(
             opened(named),
             corpus,
@@ -179,7 +179,7 @@ def _clear(work: Path) -> None:
 
 
 def _show(report: "WordsReport", files: Sequence[Path]) -> None:
-    from clipsight.bench.words_analysis import verdict
+    from clipsight.bench.word_gap import verdict
 
     console = terminal()
     for model in report.models:
@@ -202,7 +202,7 @@ def _show(report: "WordsReport", files: Sequence[Path]) -> None:
 def _table(model: "ModelWords") -> None:
     from rich.table import Table
 
-    from clipsight.bench.words_analysis.verdict import span
+    from clipsight.bench.word_gap.verdict import span
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("attribution", no_wrap=True)

@@ -6,7 +6,7 @@ from typing import Literal
 from rich.markup import escape
 
 from clipsight.cli.outcome import DONE, Misuse, terminal
-from clipsight.cli.progress import watched
+from clipsight.cli.progress import with_progress
 
 
 def world(
@@ -45,7 +45,9 @@ def world(
     except ValueError as error:
         raise Misuse(str(error)) from error
     write = {"tsv": write_tsv, "webdataset": write_webdataset, "voc": write_voc}[layout]
-    write(out, count, seed, chosen, size, watch=lambda scenes: watched(scenes, count, lambda _: "scenes"))
+    write(
+        out, count, seed, chosen, size, watch=lambda scenes: with_progress(scenes, count, lambda _: "scenes")
+    )
     where = escape(str(out.resolve()))
     terminal().print(f"{count} scenes of the {chosen} split (seed {seed}, {size} px) written to {where}")
     return DONE

@@ -68,7 +68,7 @@ class Pieces:
 
 
 def read_pieces(tokenizer: Any, text: str) -> Pieces:
-    """Read a text with a tokenizer of open_clip's, of transformers' or of `clipsight.towers.hf_tokenizers`.
+    """Read a text with a tokenizer of open_clip's, of transformers' or of `clipsight.language.hf_tokenizers`.
 
     Raises:
         Unsupported: a tokenizer of another kind.
@@ -81,7 +81,7 @@ def read_pieces(tokenizer: Any, text: str) -> Pieces:
             f"words cannot be told from the tokens of {type(tokenizer).__name__}: it says nothing of the text they "
             "stand for. Load the model with its own tokenizer, or ask with whole texts: lens.explain."
         )
-    from clipsight.towers.hf_tokenizers import read_offsets
+    from clipsight.language.hf_tokenizers import read_offsets
 
     if hasattr(inner, "read"):
         ids, pieces, offsets, said = inner.read(text)

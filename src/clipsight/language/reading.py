@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from clipsight.language.spans import CaptionTokens, Part, caption_parts, caption_tokens, shares
+from clipsight.language.spans import CaptionPart, CaptionTokens, caption_parts, caption_tokens, shares
 from clipsight.language.tokens import Tokenizer, tokenize
 
 
@@ -23,7 +23,7 @@ class ReadCaptions:
 
     ids: Int[Tensor, "T S"]
     found: tuple[CaptionTokens, ...]
-    parts: tuple[tuple[Part, ...], ...]
+    parts: tuple[tuple[CaptionPart, ...], ...]
     tables: tuple[Float[Tensor, "_ S"], ...]
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clipsight.language.pieces import Place, Tokenizer, read_pieces
 from clipsight.language.places import places
-from clipsight.language.roles_schema import find_words
+from clipsight.roles.schema import find_words
 
 TokenKind = Literal["start", "text", "end", "padding"]
 PartKind = Literal["word", "mark", "span"]
@@ -53,7 +53,7 @@ class CaptionTokens:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class CaptionPart:
     """A word, a mark of punctuation or a phrase that a user asked for; `caption[start:end]` is its text."""
 
     text: str
@@ -66,7 +66,7 @@ def caption_tokens(tokenizer: Tokenizer, caption: str, ids: Int[Tensor, " S"]) -
     """Which characters of a caption each of its tokens stands for.
 
     Args:
-        tokenizer: of open_clip (byte pairs or any of transformers'), or `clipsight.towers.hf_tokenizers`.
+        tokenizer: of open_clip (byte pairs or any of transformers'), or `clipsight.language.hf_tokenizers`.
         caption: the text.
         ids: what the tokenizer made of it, whole or without its padding.
 
@@ -98,25 +98,25 @@ def caption_tokens(tokenizer: Tokenizer, caption: str, ids: Int[Tensor, " S"]) -
     )
 
 
-def caption_parts(found: CaptionTokens) -> tuple[Part, ...]:
+def caption_parts(found: CaptionTokens) -> tuple[CaptionPart, ...]:
     """The words that the model sees of a caption, and the marks between them, in order.
 
-    Words are those of `clipsight.language.roles`: letters and digits, with apostrophes and hyphens inside. Marks are
+    Words are those of `clipsight.roles.extract`: letters and digits, with apostrophes and hyphens inside. Marks are
     runs of whatever else is no blank. A word that the context cuts in two counts, with the characters that are seen.
     """
     caption, end = found.caption, found.seen
-    parts: list[Part] = []
+    parts: list[CaptionPart] = []
     at = 0
     for word in find_words(caption):
         if word.start >= end:
             break
         parts += _marks(caption, at, word.start)
         at = min(word.end, end)
-        parts.append(Part(text=caption[word.start : at], start=word.start, end=at, kind="word"))
+        parts.append(CaptionPart(text=caption[word.start : at], start=word.start, end=at, kind="word"))
     return (*parts, *_marks(caption, at, end))
 
 
-def find_phrases(caption: str, asked: Sequence[str | Place]) -> tuple[Part, ...]:
+def find_phrases(caption: str, asked: Sequence[str | Place]) -> tuple[CaptionPart, ...]:
     """Phrases of a caption, given in words or by their characters.
 
     Args:
@@ -129,14 +129,16 @@ def find_phrases(caption: str, asked: Sequence[str | Place]) -> tuple[Part, ...]
         ValueError: a substring that is not there, or characters that the caption does not have.
         TypeError: neither of the two.
     """
-    found: list[Part] = []
+    found: list[CaptionPart] = []
     for one in asked:
         here = _occurrences(caption, one) if isinstance(one, str) else [_checked(caption, one)]
-        found += [Part(text=caption[start:end], start=start, end=end, kind="span") for start, end in here]
+        found += [
+            CaptionPart(text=caption[start:end], start=start, end=end, kind="span") for start, end in here
+        ]
     return tuple(dict.fromkeys(found))
 
 
-def shares(found: CaptionTokens, parts: Sequence[Part]) -> Float[Tensor, "P S"]:
+def shares(found: CaptionTokens, parts: Sequence[CaptionPart]) -> Float[Tensor, "P S"]:
     """Which share of each token lies in each part, by characters that are no blanks.
 
     Over the words and marks of `caption_parts` a text token's shares sum to 1; start, end and padding have none. A
@@ -194,14 +196,14 @@ def _kind(index: int, begin: int, end: int) -> TokenKind:
     return "end" if index == end else "padding"
 
 
-def _marks(caption: str, start: int, end: int) -> list[Part]:
+def _marks(caption: str, start: int, end: int) -> list[CaptionPart]:
     """Runs of what is no blank."""
-    found: list[Part] = []
+    found: list[CaptionPart] = []
     for index in range(start, end):
         if caption[index].isspace():
             continue
         begin = found.pop().start if found and found[-1].end == index else index
-        found.append(Part(text=caption[begin : index + 1], start=begin, end=index + 1, kind="mark"))
+        found.append(CaptionPart(text=caption[begin : index + 1], start=begin, end=index + 1, kind="mark"))
     return found
 
 

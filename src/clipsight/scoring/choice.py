@@ -20,7 +20,7 @@ LABELS_FROM = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class ChosenContrast:
     """A contrast that was decided on; `names` are the distractors of the kind "names"."""
 
     kind: ContrastKind
@@ -29,7 +29,7 @@ class Chosen:
 
 def choose_contrast(
     asked: Contrast, count: int, texts: Sequence[str] = (), vocabulary: Sequence[str] = ()
-) -> Chosen:
+) -> ChosenContrast:
     """The contrast for `count` texts.
 
     Args:
@@ -45,14 +45,14 @@ def choose_contrast(
     if asked == "auto":
         asked = "labels" if count >= LABELS_FROM else (tuple(vocabulary) or "empty")
     if asked is None or asked == "none":
-        return Chosen(kind="none")
+        return ChosenContrast(kind="none")
     if asked == "labels" and count < 2:
         raise ValueError(
             "contrast='labels' contrasts the texts with each other and needs at least two, got one; take "
             "contrast='auto', 'empty' or a list of names."
         )
     if asked == "labels" or asked == "empty":
-        return Chosen(kind="labels" if asked == "labels" else "empty")
+        return ChosenContrast(kind="labels" if asked == "labels" else "empty")
     if isinstance(asked, str):
         raise ValueError(
             f"contrast={asked!r} is unknown; give 'auto', 'none', 'labels', 'empty' or a list of names such as "
@@ -64,7 +64,7 @@ def choose_contrast(
         raise ValueError(
             "no name of the contrast differs from the texts; give other names, or contrast='labels'."
         )
-    return Chosen(kind="names", names=names)
+    return ChosenContrast(kind="names", names=names)
 
 
 def bare(text: str) -> str:

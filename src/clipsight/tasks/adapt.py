@@ -60,7 +60,7 @@ class Adaptation:
             raise ValueError(f"basis={self.basis!r} is unknown; give 'text' or 'linear'.")
 
 
-class Adapter:
+class PatchAdapter:
     """Adapts the patches of one picture after another; a pure function of each unless `carry_optimizer` is on.
 
     Args:

@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipsight.features import ImageFeatures
 from clipsight.language.states import Poles
 from clipsight.refine import smooth_box
 from clipsight.scoring import normalize
-from clipsight.surgery import Features
-from clipsight.tasks.adapt import Adapter
-from clipsight.tasks.views import AS_IT_IS, View
+from clipsight.tasks.adapt import PatchAdapter
+from clipsight.tasks.views import AS_IT_IS, AnomalyView
 
 Temperature = float | int | None
 """What cosines are divided by before the softmax; None is 1, the paper's, with which only ranks can be read."""
@@ -77,13 +77,13 @@ def anomaly_map(shares: Float[Tensor, "B h w"], size: tuple[int, int]) -> Float[
 
 def find_anomalies(
     x: Float[Tensor, "1 3 H W"],
-    features_of: Callable[[Tensor], Features],
+    features_of: Callable[[Tensor], ImageFeatures],
     pooled_of: Callable[[Tensor], Tensor],
     poles: Poles,
     *,
-    views: Sequence[View] = (AS_IT_IS,),
+    views: Sequence[AnomalyView] = (AS_IT_IS,),
     temperature: Temperature = None,
-    adapter: Adapter | None = None,
+    adapter: PatchAdapter | None = None,
     tiles: bool = False,
     batch: int = 8,
 ) -> AnomalyScores:
@@ -162,7 +162,7 @@ def _pooled(
     x: Float[Tensor, "P 3 H W"],
     plain: Float[Tensor, "P E"],
     pooled_of: Callable[[Tensor], Tensor],
-    views: Sequence[View],
+    views: Sequence[AnomalyView],
     batch: int,
 ) -> Float[Tensor, "V P E"]:
     """Pooled features of every view; views of one size go through the tower together."""

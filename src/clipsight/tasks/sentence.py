@@ -25,7 +25,7 @@ _END_OF_WORD = "</w>"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Word:
+class SentenceWord:
     """A word of a sentence, or a mark of punctuation, as the tokenizer parts them.
 
     Attributes:
@@ -51,7 +51,7 @@ class SentenceView:
     """
 
     sentence: str
-    words: tuple[Word, ...]
+    words: tuple[SentenceWord, ...]
     scores: Float[Tensor, " W"]
     maps: Float[Tensor, "W h w"]
     token_maps: Float[Tensor, "S h w"]
@@ -100,12 +100,14 @@ def explain_sentence(
     )
 
 
-def word_maps(token_maps: Float[Tensor, "S h w"], words: tuple[Word, ...]) -> Float[Tensor, "W h w"]:
+def word_maps(token_maps: Float[Tensor, "S h w"], words: tuple[SentenceWord, ...]) -> Float[Tensor, "W h w"]:
     """The mean map of each word's tokens: a word in many pieces weighs no more than a word in one."""
     return torch.stack([token_maps[list(word.tokens)].mean(0) for word in words])
 
 
-def sentence_words(tokenizer: Tokenizer | None, sentence: str, ids: Int[Tensor, " S"]) -> tuple[Word, ...]:
+def sentence_words(
+    tokenizer: Tokenizer | None, sentence: str, ids: Int[Tensor, " S"]
+) -> tuple[SentenceWord, ...]:
     """Words of a sentence with the characters and the tokens they take, for CLIP's own byte-pair tokenizer.
 
     Spans are found by reading the sentence along with the tokens, case left aside. A word that the tokenizer rewrites
@@ -135,7 +137,7 @@ def sentence_words(tokenizer: Tokenizer | None, sentence: str, ids: Int[Tensor, 
     found = []
     for (start, end), tokens in zip(places, groups, strict=True):
         span = (origin[start], origin[end - 1] + 1) if end > start else (0, 0)
-        found.append(Word(text=sentence[slice(*span)], span=span, tokens=tokens))
+        found.append(SentenceWord(text=sentence[slice(*span)], span=span, tokens=tokens))
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class AnomalyView:
     """One way of seeing a picture; applied to normalised pixels, (B, 3, H, W).
 
     Attributes:
@@ -57,31 +57,31 @@ class View:
         return moved.to(x.dtype)
 
 
-AS_IT_IS = View(name="as it is")
+AS_IT_IS = AnomalyView(name="as it is")
 
 ALL_VIEWS = (
     AS_IT_IS,
     *(
-        View(name=f"turned by {sixteenths}/16 pi", angle=sixteenths * math.pi / 16)
+        AnomalyView(name=f"turned by {sixteenths}/16 pi", angle=sixteenths * math.pi / 16)
         for sixteenths in (-4, -3, -2, -1, 1, 2, 3, 4)
     ),
     *(
-        View(name=f"moved by {x}, {y}", shift=(x, y))
+        AnomalyView(name=f"moved by {x}, {y}", shift=(x, y))
         for d in (0.2, 0.1)
         for x, y in ((d, d), (-d, d), (-d, -d), (d, -d))
     ),
-    View(name="mirrored", mirrored=True),
-    View(name="grey", grey=True),
-    *(View(name=f"{turns} quarter turns", turns=turns) for turns in (1, 2, 3)),
+    AnomalyView(name="mirrored", mirrored=True),
+    AnomalyView(name="grey", grey=True),
+    *(AnomalyView(name=f"{turns} quarter turns", turns=turns) for turns in (1, 2, 3)),
 )
 """The 22 views over which AnoCLIP takes the mean of its picture score."""
 
 
-def choose_views(asked: str | Sequence[View] = "one") -> tuple[View, ...]:
+def choose_views(asked: str | Sequence[AnomalyView] = "one") -> tuple[AnomalyView, ...]:
     """The views that an argument asks for.
 
     Args:
-        asked: "one" the picture as it is; "all" the 22 of the paper; or `View`s.
+        asked: "one" the picture as it is; "all" the 22 of the paper; or `AnomalyView`s.
 
     Raises:
         ValueError: another word, or no views.

@@ -12,15 +12,15 @@ import open_clip
 import torch
 from torch import nn
 
+from clipsight.checkpoints.activation import NAMES
+from clipsight.checkpoints.fingerprint import fingerprint
+from clipsight.checkpoints.hub import fetch_transformers, held_transformers
 from clipsight.errors import CheckpointError, ClipsightWarning, Unsupported, first_line
+from clipsight.language.hf_tokenizers import open_tokenizer
 from clipsight.language.tokens import Tokenizer
-from clipsight.towers.activation import NAMES
 from clipsight.towers.card import activation_of, describe
-from clipsight.towers.fingerprint import fingerprint
 from clipsight.towers.hf_models import hf_towers, refusal
 from clipsight.towers.hf_pictures import picture_settings
-from clipsight.towers.hf_tokenizers import open_tokenizer
-from clipsight.towers.hub import fetch_transformers, held_transformers
 from clipsight.towers.loading import Loaded
 from clipsight.towers.placing import as_device, as_dtype, placed
 

@@ -7,8 +7,8 @@ from typing import Any
 from open_clip.constants import INCEPTION_MEAN, INCEPTION_STD, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
 
+from clipsight.checkpoints.fit_weights import read_json
 from clipsight.errors import CheckpointError
-from clipsight.towers.checkpoints import read_json
 from clipsight.towers.families import Towers
 from clipsight.towers.loading import Preprocess
 

@@ -11,16 +11,16 @@ from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
+from clipsight.checkpoints.activation import NAMES
+from clipsight.checkpoints.build import build_module
+from clipsight.checkpoints.fingerprint import fingerprint, remembered_fingerprint
+from clipsight.checkpoints.fit_weights import apply_state
+from clipsight.checkpoints.locate import resolve_source
 from clipsight.errors import CheckpointError, Unsupported, first_line
 from clipsight.language.tokens import Tokenizer
-from clipsight.towers.activation import NAMES
-from clipsight.towers.build import build_module
 from clipsight.towers.card import Card, activation_of, describe
-from clipsight.towers.checkpoints import apply_state
 from clipsight.towers.families import is_transformers
-from clipsight.towers.fingerprint import fingerprint, remembered_fingerprint
 from clipsight.towers.placing import as_device, as_dtype, placed
-from clipsight.towers.sources import resolve_source
 
 _CLIP_VOCABULARY = 49_408
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clipsight.towers.fingerprint import as_bytes, own_code
+from clipsight.checkpoints.fingerprint import as_bytes, own_code
 
 _IMAGE_SIDE = ("visual.", "vision_model.", "visual_projection.")
 _KNOWN_CODE = {

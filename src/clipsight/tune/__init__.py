@@ -1,6 +1,6 @@
 """Fine-tuning: make a model stop ignoring relations and attributes, and prove it."""
 
-from clipsight.tune.calibrate import Term
+from clipsight.tune.calibrate import WeightedObjective
 from clipsight.tune.data.opening import open_examples
 from clipsight.tune.data.options import DataOptions
 from clipsight.tune.data.role_numbers import Matching
@@ -24,10 +24,10 @@ __all__ = [
     "NegativeContrastive",
     "Objective",
     "OwnNegatives",
-    "Term",
     "TuneFacts",
     "TuneSettings",
     "TunedModel",
+    "WeightedObjective",
     "interpolate",
     "knee",
     "open_examples",

@@ -9,10 +9,10 @@ import open_clip
 import torch
 from torch import nn
 
+from clipsight.checkpoints.build import build_module
+from clipsight.checkpoints.fit_weights import differences, foreign
 from clipsight.errors import Unsupported
-from clipsight.towers.build import build_module
 from clipsight.towers.card import activation_of
-from clipsight.towers.checkpoints import differences, foreign
 from clipsight.towers.families import is_transformers
 from clipsight.towers.loading import Loaded
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from clipsight.checkpoints.fit_weights import read_json
+from clipsight.checkpoints.folder import CARD
 from clipsight.errors import CheckpointError
-from clipsight.towers.checkpoints import read_json
-from clipsight.towers.folder import CARD
 from clipsight.towers.loading import Loaded, load_model
 from clipsight.tune.export import export_model
 from clipsight.tune.interpolate import soup

@@ -17,7 +17,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Term:
+class WeightedObjective:
     """A term of the loss whose weight may still be open.
 
     Attributes:
@@ -33,7 +33,7 @@ class Term:
 
 
 def calibrated(
-    terms: Sequence[Term],
+    terms: Sequence[WeightedObjective],
     trainer: Callable[[Sequence[Weighted]], Trainer],
     batches: Iterable[Batch],
     parameters: Sequence[nn.Parameter],
@@ -88,7 +88,7 @@ def calibrated(
     return made
 
 
-def _weighted(term: Term, weight: float | None) -> Weighted:
+def _weighted(term: WeightedObjective, weight: float | None) -> Weighted:
     return Weighted(objective=term.objective, weight=weight or 0.0, ramp=term.ramp)
 
 

@@ -10,16 +10,16 @@ from torch.nn import functional as F
 
 from clipsight.attribution.marks import marks_of
 from clipsight.attribution.match import Match, exact
-from clipsight.attribution.passes import Pass, Trace, run
+from clipsight.attribution.passes import TextPass, Trace, run
 from clipsight.attribution.question import Question, opened
 from clipsight.errors import Unsupported
 from clipsight.towers.families import is_transformers
 from clipsight.towers.view import TextParts, TextView
 from clipsight.tune.data.batch import Batch
-from clipsight.tune.objectives.objective import Features, Needs
+from clipsight.tune.objectives.objective import Needs, StepFeatures
 
 
-class Towers:
+class TrainingTowers:
     """A model's towers as a step runs them.
 
     Args:
@@ -48,7 +48,7 @@ class Towers:
         if (needs.trace or needs.explicit) and not isinstance(self.parts, TextParts):
             raise Unsupported("the text tower runs in one piece; its passes keep no trace.")
 
-    def __call__(self, batch: Batch, *, keep: bool = True) -> tuple[Features, Question | None]:
+    def __call__(self, batch: Batch, *, keep: bool = True) -> tuple[StepFeatures, Question | None]:
         """Features and the pass of the texts.
 
         Args:
@@ -64,7 +64,7 @@ class Towers:
                 flat = batch.foil_ids.flatten(0, 1)
                 foils = self._plain(flat).unflatten(0, batch.foil_ids.shape[:2])
         bias = getattr(module, "logit_bias", None)
-        features = Features(
+        features = StepFeatures(
             image=image,
             text=texts,
             scale=module.logit_scale.exp(),
@@ -93,7 +93,7 @@ class Towers:
             marks=marks_of(self.parts, batch.ids, batch.content).of(slice(None), ids.shape[1]),
             match=Match(image=F.normalize(image, dim=-1)),
             live=True,
-            shared=Pass(features=features, trace=trace, explicit=explicit),
+            shared=TextPass(features=features, trace=trace, explicit=explicit),
         )
         return features, question
 

@@ -1,12 +1,12 @@
 """A tuned model as others load it: a folder whose configuration fixes the activation, and the weights alone.
 
-open_clip_config.json, open_clip_model.safetensors, card.json   see `clipsight.towers.folder`
+open_clip_config.json, open_clip_model.safetensors, card.json   see `clipsight.checkpoints.folder`
 README.md                                                       the model card
 NAME.pt, NAME.safetensors                                       the weights alone, for programs that take a path
 tokenizer.json and the like                                     for models with a tokenizer of Hugging Face's
 
-Weights alone do not show their activation (see `clipsight.towers.activation`): the .safetensors says it in its header,
-and the names of both files end in "-quickgelu" where they must be run so.
+Weights alone do not show their activation (see `clipsight.checkpoints.activation`): the .safetensors says it in its
+header, and the names of both files end in "-quickgelu" where they must be run so.
 """
 
 import os
@@ -23,11 +23,11 @@ from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import save
 from torch import nn
 
+from clipsight.checkpoints.fingerprint import state_fingerprint
+from clipsight.checkpoints.fit_weights import read_json
+from clipsight.checkpoints.folder import CARD, CONFIG, WEIGHTS, stored_state, write_model_folder
 from clipsight.errors import CheckpointError, Unsupported
 from clipsight.results import atomic_write
-from clipsight.towers.checkpoints import read_json
-from clipsight.towers.fingerprint import state_fingerprint
-from clipsight.towers.folder import CARD, CONFIG, WEIGHTS, stored_state, write_model_folder
 from clipsight.towers.loading import Loaded
 from clipsight.towers.placing import as_dtype
 from clipsight.tune.architecture import architecture_of, check_architecture, listed_name, preprocess_of

@@ -1,6 +1,6 @@
 """False captions of training captions: other ones in every epoch, the same ones whenever a run is repeated.
 
-Swapped and replaced words come from the caption's own parse (`clipsight.language.foils`), measured at 0.3 ms for each
+Swapped and replaced words come from the caption's own parse (`clipsight.roles.foils`), measured at 0.3 ms for each
 kind and caption, so nothing is kept between calls.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from clipsight.language.foils import FOIL_KINDS, FoilKind, make_foils
+from clipsight.roles.foils import FOIL_KINDS, FoilKind, make_foils
 from clipsight.tune.data.example import Example
 
 GIVEN = "given"

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clipsight.checkpoints.fit_weights import first_names
 from clipsight.towers.card import activation_of
-from clipsight.towers.checkpoints import first_names
 
 ALPHAS = tuple(step / 10 for step in range(11))
 """The usual steps of a sweep."""

@@ -18,7 +18,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 
 from clipsight.errors import Unsupported
-from clipsight.tune.sides import require_sides, side_of
+from clipsight.tune.tower_of_parameter import require_sides, tower_of_parameter
 
 Target = Literal["q", "k", "v", "out", "mlp"]
 TARGETS: tuple[Target, ...] = ("q", "k", "v", "out", "mlp")
@@ -131,7 +131,7 @@ class _Place:
         return f"base_model.model.{self.target}{'.base_layer' if inside else ''}{inside}"
 
 
-class Adapter:
+class LoraAdapter:
     """The adapters of a model, trained in place; `attach` makes it.
 
     A deep copy of the model shares the adapted modules' classes with it: after `merge` or `remove` the copy's weights
@@ -237,7 +237,7 @@ class Adapter:
             _detach(self._places.pop(), keep=keep)
 
 
-def attach(module: nn.Module, plan: LoraPlan) -> Adapter:
+def attach(module: nn.Module, plan: LoraPlan) -> LoraAdapter:
     """Give weights of a model adapters that change nothing yet; which parameters train is not touched.
 
     Raises:
@@ -262,15 +262,15 @@ def attach(module: nn.Module, plan: LoraPlan) -> Adapter:
             parametrize.register_parametrization(owner, tensor, low_rank)
             places.append(place)
     except BaseException:
-        Adapter(module, plan, places, order).remove()
+        LoraAdapter(module, plan, places, order).remove()
         raise
-    return Adapter(module, plan, places, order)
+    return LoraAdapter(module, plan, places, order)
 
 
 def absorb(module: nn.Module) -> None:
     """Put every adapter's change into its weight and leave an adapter that changes nothing: the same function.
 
-    For copies of a model that is in training, whose adapters cannot be taken off (see `Adapter`).
+    For copies of a model that is in training, whose adapters cannot be taken off (see `LoraAdapter`).
     """
     with torch.no_grad():
         for one in module.modules():
@@ -288,7 +288,7 @@ def _chosen(module: nn.Module, plan: LoraPlan) -> Iterator[tuple[str, nn.Module,
             raise Unsupported(
                 f"LoRA was asked for a model that has adapters already, at {name}; merge or remove them first."
             )
-        if side_of(name) not in plan.towers or weight.ndim != 2:
+        if tower_of_parameter(name) not in plan.towers or weight.ndim != 2:
             continue
         thirds = _thirds(name, plan)
         if thirds is not None:

@@ -14,34 +14,34 @@ from typing import Any
 import torch
 from torch import nn
 
+from clipsight.checkpoints.fit_weights import read_json
+from clipsight.checkpoints.folder import CONFIG
 from clipsight.errors import Unsupported
 from clipsight.results import atomic_write
-from clipsight.towers.checkpoints import read_json
 from clipsight.towers.families import towers_of
-from clipsight.towers.folder import CONFIG
 from clipsight.towers.loading import Loaded, load_model
 from clipsight.tune.architecture import architecture_of
-from clipsight.tune.calibrate import Term, calibrated
+from clipsight.tune.calibrate import WeightedObjective, calibrated
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.data.collate import Collate
 from clipsight.tune.data.crop import Crop
 from clipsight.tune.data.example import Examples, First
 from clipsight.tune.data.loader import Loader
-from clipsight.tune.data.plan import Plan
+from clipsight.tune.data.plan import BatchPlan
 from clipsight.tune.data.role_numbers import Matching
-from clipsight.tune.encode import Towers, joined_needs, patch_dropout
+from clipsight.tune.distributed import Parallel, parallel
+from clipsight.tune.encode import TrainingTowers, joined_needs, patch_dropout
 from clipsight.tune.export import export_model
 from clipsight.tune.foils import FoilMaker
 from clipsight.tune.lora import LoraPlan
 from clipsight.tune.model_card import TuneFacts
 from clipsight.tune.objectives.objective import Needs, Stage
-from clipsight.tune.parallel import Parallel, parallel
 from clipsight.tune.schedule import SCHEDULES
 from clipsight.tune.settings import TuneSettings
-from clipsight.tune.sides import side_of
 from clipsight.tune.state import NEWEST
 from clipsight.tune.stopping import StopRule, no_better, time_is_up
-from clipsight.tune.trainer import Loop, Outcome, Row, Trainer, Weighted
+from clipsight.tune.tower_of_parameter import tower_of_parameter
+from clipsight.tune.trainer import Loop, Row, RunOutcome, Trainer, Weighted
 from clipsight.tune.tuned import Tuned, choose_parameters, decay_groups
 from clipsight.tune.validation import halves, retrieval
 
@@ -63,7 +63,7 @@ class TunedModel:
     """
 
     folder: Path | None
-    outcome: Outcome
+    outcome: RunOutcome
     weights: Mapping[str, float]
     module: nn.Module
 
@@ -71,7 +71,7 @@ class TunedModel:
 def tune(
     model: str | Path | Loaded,
     examples: Examples,
-    terms: Sequence[Term],
+    terms: Sequence[WeightedObjective],
     out: Path,
     *,
     settings: TuneSettings | None = None,
@@ -111,8 +111,9 @@ def tune(
         ClipsightError: too many steps whose loss is no number; a full disk.
 
     Example:
-        >>> from clipsight.tune import Cae, CaeOptions, Contrastive, Term, open_examples, tune
-        >>> terms = [Term(objective=Contrastive(), weight=1.0), Term(objective=Cae(CaeOptions(variant="pb")))]
+        >>> from clipsight.tune import Cae, CaeOptions, Contrastive, WeightedObjective, open_examples, tune
+        >>> cae = WeightedObjective(objective=Cae(CaeOptions(variant="pb")))
+        >>> terms = [WeightedObjective(objective=Contrastive(), weight=1.0), cae]
         >>> tuned = tune("clipsight-tiny", open_examples("world:7:64"), terms, Path("runs/pb"))  # doctest: +SKIP
         >>> lens = clipsight.load(f"local-dir:{tuned.folder}")  # doctest: +SKIP
     """
@@ -208,7 +209,7 @@ class _Run:
     module: nn.Module
     tuned: Tuned
     examples: Examples
-    terms: Sequence[Term]
+    terms: Sequence[WeightedObjective]
     out: Path
     settings: TuneSettings
     device: torch.device
@@ -257,7 +258,7 @@ class _Run:
             replace(term, weight=kept.get(term.objective.name)) if term.weight is None else term
             for term in self.terms
         ]
-        text = [one for name, one in self.tuned.named if side_of(name) == "text"] or [
+        text = [one for name, one in self.tuned.named if tower_of_parameter(name) == "text"] or [
             one for _, one in self.tuned.named
         ]
         batches = islice(self.batches(0), self.settings.calibrate)
@@ -279,7 +280,7 @@ class _Run:
         text = towers_of(self.module).text
         return Trainer(
             module=self.module,
-            encode=Towers(self.module, text, self.needs, self.autocast()),
+            encode=TrainingTowers(self.module, text, self.needs, self.autocast()),
             terms=terms,
             optimizers=[optimizer],
             schedule=SCHEDULES[chosen.schedule](self.steps, min(chosen.warmup, self.steps)),
@@ -297,7 +298,7 @@ class _Run:
 
     def batches(self, start: int) -> Iterator[Batch]:
         """This process's batches from a step on."""
-        plan = Plan(
+        plan = BatchPlan(
             count=self.count,
             batch=self.settings.batch,
             seed=self.settings.seed,
@@ -333,7 +334,7 @@ class _Run:
     def _validate(self) -> Mapping[str, float]:
         rows = [(index, self.examples[index]) for index in range(self.count, len(self.examples))]
         text = towers_of(self.module).text
-        encode = Towers(self.module, text, Needs(), self.autocast())
+        encode = TrainingTowers(self.module, text, Needs(), self.autocast())
         self.module.eval()
         try:
             seen = halves(encode, self._collate(Crop(kind="none")), rows, self.device, self.settings.batch)

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from clipsight.checkpoints.folder import CONFIG
 from clipsight.towers.families import towers_of
-from clipsight.towers.folder import CONFIG
 from clipsight.towers.loading import Loaded, load_model
 from clipsight.tune.data.collate import Collate
 from clipsight.tune.data.crop import Crop
 from clipsight.tune.data.example import Examples
-from clipsight.tune.encode import Towers
+from clipsight.tune.encode import TrainingTowers
 from clipsight.tune.export import export_model
 from clipsight.tune.foils import FoilMaker
 from clipsight.tune.interpolate import Sweep, interpolate, knee, wise_ft_sweep
@@ -97,7 +97,7 @@ def told_apart(module: nn.Module, loaded: Loaded, examples: Examples) -> dict[st
         foil_source=FoilMaker(kinds=("given",) if own else KINDS, count=1),
     )
     rows = [(index, examples[index]) for index in range(len(examples))]
-    encode = Towers(module, view, Needs(foils=1))
+    encode = TrainingTowers(module, view, Needs(foils=1))
     wins = total = 0
     for start in range(0, len(rows), _BATCH):
         batch = collate(rows[start : start + _BATCH]).to(device)

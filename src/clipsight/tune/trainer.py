@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from clipsight.attribution.question import Question
 from clipsight.errors import ClipsightError, Unsupported
 from clipsight.tune.data.batch import Batch
+from clipsight.tune.distributed import Parallel, SingleProcess
 from clipsight.tune.journal import Journal, read_log
-from clipsight.tune.objectives.objective import Features, Objective, Passed
-from clipsight.tune.parallel import Alone, Parallel
+from clipsight.tune.objectives.objective import Objective, StepFeatures, StepInputs
 from clipsight.tune.schedule import Schedule
 from clipsight.tune.state import load_state, save_state
 from clipsight.tune.stopping import StopRule
@@ -29,7 +29,7 @@ _RANKS_APART = 1_000_000_007
 class Encode(Protocol):
     """A batch to its features, with their graph, and the question that losses of the scope "samples" are handed."""
 
-    def __call__(self, batch: Batch, *, keep: bool = True) -> tuple[Features, Question | None]:
+    def __call__(self, batch: Batch, *, keep: bool = True) -> tuple[StepFeatures, Question | None]:
         """`keep` False: the features alone will be read."""
         ...
 
@@ -79,7 +79,7 @@ class Loop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RunOutcome:
     """What a run came to.
 
     Attributes:
@@ -122,7 +122,7 @@ class Trainer:
     loop: Loop
     settings: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
-    parallel: Parallel = field(default_factory=Alone)
+    parallel: Parallel = field(default_factory=SingleProcess)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     before_step: Callable[[int], None] | None = None
     evaluate: Callable[[], Mapping[str, float]] | None = None
@@ -131,7 +131,7 @@ class Trainer:
     tensorboard: bool = False
     _reaching: set[str] = field(default_factory=set, init=False, repr=False)
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Train to the end.
 
         Raises:
@@ -178,7 +178,7 @@ class Trainer:
         finally:
             if journal is not None:
                 journal.close()
-        return Outcome(
+        return RunOutcome(
             step=self._step,
             rows=tuple(self._rows),
             stopped=stopped,
@@ -260,7 +260,7 @@ class Trainer:
         """
         size = -(-len(batch) // self.loop.pieces)
         pieces = [batch.rows(slice(k, k + size)) for k in range(0, len(batch), size)]
-        seen: list[Features] = []
+        seen: list[StepFeatures] = []
         for number, piece in enumerate(pieces):
             self._draw(step, number)
             with torch.no_grad():
@@ -268,7 +268,7 @@ class Trainer:
         leaves = _leaves(seen)
         module: Any = self.module
         joint = self._gathered(
-            Features(
+            StepFeatures(
                 **leaves,
                 scale=module.logit_scale.exp(),
                 foil_valid=batch.foil_valid if "foils" in leaves else None,
@@ -304,7 +304,11 @@ class Trainer:
         return {**row, **sums, **self._valid(counts, batch)}
 
     def _term(
-        self, term: Weighted, joint: Features | None, passed: Passed | None, counts: Mapping[str, Tensor]
+        self,
+        term: Weighted,
+        joint: StepFeatures | None,
+        passed: StepInputs | None,
+        counts: Mapping[str, Tensor],
     ) -> tuple[Tensor, Row]:
         """The unweighted loss with its graph, and what it says, the mean over all that counts."""
         objective = term.objective
@@ -346,9 +350,9 @@ class Trainer:
         everyone = len(batch) * self.parallel.world
         return {f"{name}.valid": float(count) / everyone for name, count in counts.items()}
 
-    def _gathered(self, features: Features) -> Features:
+    def _gathered(self, features: StepFeatures) -> StepFeatures:
         gather = self.parallel.gather
-        return Features(
+        return StepFeatures(
             image=gather(features.image),
             text=gather(features.text),
             scale=features.scale,
@@ -357,8 +361,10 @@ class Trainer:
             bias=features.bias,
         )
 
-    def _passed(self, batch: Batch, features: Features, question: Question | None, step: int) -> Passed:
-        return Passed(module=self.module, batch=batch, features=features, question=question, step=step)
+    def _passed(
+        self, batch: Batch, features: StepFeatures, question: Question | None, step: int
+    ) -> StepInputs:
+        return StepInputs(module=self.module, batch=batch, features=features, question=question, step=step)
 
     def _ratios(self, losses: Sequence[Tensor]) -> Row:
         """Length of each weighted term's gradient beside the first term's, over all trained parameters."""
@@ -456,7 +462,7 @@ def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor
     return torch.autograd.grad(loss, list(parameters), retain_graph=True, allow_unused=True)
 
 
-def _leaves(seen: Sequence[Features]) -> dict[str, Tensor]:
+def _leaves(seen: Sequence[StepFeatures]) -> dict[str, Tensor]:
     """Features of all pieces, joined, as leaves that gradients can be asked of."""
     made = {}
     for name in ("image", "text", "foils"):

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from clipsight.errors import Unsupported
-from clipsight.tune.lora import Adapter, LoraPlan, attach
-from clipsight.tune.sides import require_sides, side_of
+from clipsight.tune.lora import LoraAdapter, LoraPlan, attach
+from clipsight.tune.tower_of_parameter import require_sides, tower_of_parameter
 
 Which = Literal["full", "text", "vision", "layernorm", "lora"]
 WHICH: tuple[Which, ...] = get_args(Which)
@@ -28,7 +28,7 @@ class Tuned:
 
     which: Which
     named: tuple[tuple[str, nn.Parameter], ...]
-    adapter: Adapter | None
+    adapter: LoraAdapter | None
     before: tuple[tuple[nn.Parameter, bool], ...]
 
     @property
@@ -69,7 +69,7 @@ def choose_parameters(
         raise ValueError(f'a plan of adapters was given for which="{which}"; give which="lora" with it.')
     require_sides(module)
     before = tuple((parameter, parameter.requires_grad) for parameter in module.parameters())
-    scales = [(name, one) for name, one in module.named_parameters() if side_of(name) == "scale"]
+    scales = [(name, one) for name, one in module.named_parameters() if tower_of_parameter(name) == "scale"]
     adapter = None
     if which == "lora":
         adapter = attach(module, lora or LoraPlan())
@@ -78,7 +78,7 @@ def choose_parameters(
         named = _layer_norms(module)
     else:
         sides = ("text", "vision") if which == "full" else (which,)
-        named = [(name, one) for name, one in module.named_parameters() if side_of(name) in sides]
+        named = [(name, one) for name, one in module.named_parameters() if tower_of_parameter(name) in sides]
     named = [*named, *(scales if logit_scale else ())]
     module.requires_grad_(False)
     for _, parameter in named:
@@ -107,7 +107,7 @@ def _layer_norms(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     found = [
         (f"{path}.{name}", parameter)
         for path, one in module.named_modules()
-        if isinstance(one, nn.LayerNorm | nn.RMSNorm) and side_of(path) in ("text", "vision")
+        if isinstance(one, nn.LayerNorm | nn.RMSNorm) and tower_of_parameter(path) in ("text", "vision")
         for name, parameter in one.named_parameters(recurse=False)
     ]
     if not found:

@@ -2,7 +2,7 @@
 
 from clipsight.world.datasets import write_tsv, write_voc, write_webdataset
 from clipsight.world.make import check_request, make_scene, make_scenes
-from clipsight.world.scene import Caption, Foil, Relation, Scene, SceneObject
+from clipsight.world.scene import Caption, Foil, Scene, SceneObject, SceneRelation
 from clipsight.world.sprites import COLORS, DAMAGES, nouns
 
 __all__ = [
@@ -10,9 +10,9 @@ __all__ = [
     "DAMAGES",
     "Caption",
     "Foil",
-    "Relation",
     "Scene",
     "SceneObject",
+    "SceneRelation",
     "check_request",
     "make_scene",
     "make_scenes",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clipsight.world.scene import Relation, SceneObject, Size
+from clipsight.world.scene import SceneObject, SceneRelation, Size
 from clipsight.world.splits import Split, color_held_out, relation_held_out
 from clipsight.world.sprites import COLORS, DAMAGES, nouns
 
@@ -15,7 +15,7 @@ _TRIES = 1000
 
 def draw_objects(
     rng: np.random.Generator, split: Split, count: int | None = None
-) -> tuple[tuple[SceneObject, ...], tuple[Relation, ...]]:
+) -> tuple[tuple[SceneObject, ...], tuple[SceneRelation, ...]]:
     """Objects (back to front) and their clear relations, obeying the split.
 
     Training scenes hold no held-out combination. A held-out scene that has a colour or a relation holds at least one.
@@ -105,9 +105,9 @@ def _overlapping(rng: np.random.Generator, extents: Sequence[float]) -> list[tup
     return [back, (float(x), float(y))]
 
 
-def clear_relations(objects: Sequence[SceneObject]) -> tuple[Relation, ...]:
+def clear_relations(objects: Sequence[SceneObject]) -> tuple[SceneRelation, ...]:
     """Relations between objects of different names that nobody would dispute, both wordings of each."""
-    found: list[Relation] = []
+    found: list[SceneRelation] = []
     for i, first in enumerate(objects):
         for j, second in enumerate(objects[i + 1 :], i + 1):
             if first.name == second.name:
@@ -116,19 +116,19 @@ def clear_relations(objects: Sequence[SceneObject]) -> tuple[Relation, ...]:
             reach = first.extent + second.extent
             if np.hypot(dx, dy) < 0.31 * reach:
                 found += [
-                    Relation(subject=j, name="in front of", other=i),
-                    Relation(subject=i, name="behind", other=j),
+                    SceneRelation(subject=j, name="in front of", other=i),
+                    SceneRelation(subject=i, name="behind", other=j),
                 ]
             elif abs(dx) > 1.5 * abs(dy) and abs(dx) > 0.4 * reach:
                 west, east = (i, j) if dx > 0 else (j, i)
                 found += [
-                    Relation(subject=west, name="left of", other=east),
-                    Relation(subject=east, name="right of", other=west),
+                    SceneRelation(subject=west, name="left of", other=east),
+                    SceneRelation(subject=east, name="right of", other=west),
                 ]
             elif abs(dy) > 1.5 * abs(dx) and abs(dy) > 0.4 * reach:
                 high, low = (i, j) if dy > 0 else (j, i)
                 found += [
-                    Relation(subject=high, name="above", other=low),
-                    Relation(subject=low, name="below", other=high),
+                    SceneRelation(subject=high, name="above", other=low),
+                    SceneRelation(subject=low, name="below", other=high),
                 ]
     return tuple(found)

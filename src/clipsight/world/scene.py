@@ -38,7 +38,7 @@ class SceneObject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relation:
+class SceneRelation:
     """`objects[subject]` stands in relation `name` to `objects[other]`."""
 
     subject: int
@@ -84,7 +84,7 @@ class Scene:
     masks: Bool[np.ndarray, "O H W"]
     damage_masks: Bool[np.ndarray, "O H W"]
     objects: tuple[SceneObject, ...]
-    relations: tuple[Relation, ...]
+    relations: tuple[SceneRelation, ...]
     captions: tuple[Caption, ...]
     foils: tuple[Foil, ...]
     split: str

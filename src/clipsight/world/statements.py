@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clipsight.world.scene import Damage, FoilKind, Relation, SceneObject, Size
+from clipsight.world.scene import Damage, FoilKind, SceneObject, SceneRelation, Size
 from clipsight.world.splits import INVERSE
 from clipsight.world.sprites import COLORS, nouns
 
@@ -73,7 +73,7 @@ class Statement:
     relation: str | None = None
 
 
-def holds(statement: Statement, objects: Sequence[SceneObject], relations: Sequence[Relation]) -> bool:
+def holds(statement: Statement, objects: Sequence[SceneObject], relations: Sequence[SceneRelation]) -> bool:
     """Whether the scene bears the statement out."""
     if any(sum(map(m.fits, objects)) < m.count for m in statement.mentions):
         return False
@@ -113,7 +113,10 @@ def counted(objects: Sequence[SceneObject], rng: np.random.Generator) -> Mention
 
 
 def draw_statements(
-    objects: Sequence[SceneObject], relations: Sequence[Relation], rng: np.random.Generator, count: int = 5
+    objects: Sequence[SceneObject],
+    relations: Sequence[SceneRelation],
+    rng: np.random.Generator,
+    count: int = 5,
 ) -> list[Statement]:
     """True statements: the whole scene first, then relations and parts of it, in turn."""
     whole = counted(objects, rng)
@@ -135,7 +138,7 @@ def draw_statements(
 
 
 def draw_foils(
-    objects: Sequence[SceneObject], relations: Sequence[Relation], rng: np.random.Generator
+    objects: Sequence[SceneObject], relations: Sequence[SceneRelation], rng: np.random.Generator
 ) -> list[tuple[FoilKind, Statement, Statement]]:
     """(kind, true statement, false statement): one of every kind that the scene allows, each change minimal."""
     if len({o.name for o in objects}) < len(objects):

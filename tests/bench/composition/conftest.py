@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from clipsight.bench.composition.encoder import About
-from clipsight.bench.composition.views import View
+from clipsight.bench.composition.views import PictureView
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"
 
@@ -22,7 +22,7 @@ class Planted:
     Each text is an axis of its own, unless `texts` says how near it is to another one.
     """
 
-    view = View(kind="square", size=(2, 2), resampling="bicubic")
+    view = PictureView(kind="square", size=(2, 2), resampling="bicubic")
 
     def __init__(
         self, scores: Mapping[tuple[int, str], float], alike: Mapping[tuple[str, str], float]

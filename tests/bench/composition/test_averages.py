@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from clipsight.bench.composition.averages import GroupTally, Tally, kept_groups, tally, together
+from clipsight.bench.composition.averages import GroupTally, ItemTally, kept_groups, tally, together
 from clipsight.bench.composition.item import Item, PictureRef
-from clipsight.bench.composition.protocol import Counting, Mean, Protocol
-from clipsight.bench.composition.rules import Outcome
+from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
+from clipsight.bench.composition.rules import ItemOutcome
 
 GROUPS = ["on"] * 4 + ["in"] * 2 + ["near"] * 2
 
 
-def _outcome(wins: str, ties: str = "") -> Outcome:
-    return Outcome(
+def _outcome(wins: str, ties: str = "") -> ItemOutcome:
+    return ItemOutcome(
         *(np.array([sign == "1" for sign in signs.ljust(len(wins), "0")]) for signs in (wins, ties))
     )
 
@@ -72,7 +72,7 @@ def test_the_first_pattern_that_fits_a_split_holds():
 
 
 def test_splits_of_a_mean_are_found_however_deep():
-    mean = Mean(name="all", of=("a", Mean(name="some", of=("b", "c"))))
+    mean = ProtocolMean(name="all", of=("a", ProtocolMean(name="some", of=("b", "c"))))
     assert mean.splits() == ("a", "b", "c")
 
 
@@ -92,26 +92,26 @@ def test_an_item_refuses_what_its_rule_does_not_take(facts, said):
 def test_the_error_is_the_spread_of_the_score_over_samples(rng):
     """Against many samples drawn with a known share; of a macro average over groups of unequal size."""
 
-    def drawn(share: float, n: int) -> Tally:
-        return Tally(scored=n, wins=int(rng.binomial(n, share)), ties=0, chance=None)
+    def drawn(share: float, n: int) -> ItemTally:
+        return ItemTally(scored=n, wins=int(rng.binomial(n, share)), ties=0, chance=None)
 
     scores = [one.micro for one in (drawn(0.7, 400) for _ in range(3000))]
     assert drawn(0.7, 400).error("micro") == pytest.approx(np.std(scores), rel=0.12)
 
-    def grouped() -> Tally:
+    def grouped() -> ItemTally:
         groups = {
             name: GroupTally(scored=n, wins=int(rng.binomial(n, share)))
             for name, share, n in (("a", 0.6, 50), ("b", 0.9, 400))
         }
-        return Tally(scored=450, wins=0, ties=0, chance=None, groups=groups)
+        return ItemTally(scored=450, wins=0, ties=0, chance=None, groups=groups)
 
     macros = [one.macro for one in (grouped() for _ in range(3000))]
     assert np.mean([grouped().error("macro") for _ in range(50)]) == pytest.approx(np.std(macros), rel=0.12)
 
 
 def test_a_share_of_none_or_all_is_not_certain():
-    assert Tally(scored=10, wins=10, ties=0, chance=None).error("micro") == pytest.approx(
+    assert ItemTally(scored=10, wins=10, ties=0, chance=None).error("micro") == pytest.approx(
         100 * (11 / 12 * 1 / 12 / 10) ** 0.5
     )
-    assert Tally(scored=0, wins=0, ties=0, chance=None).error("micro") is None
-    assert Tally(scored=10, wins=5, ties=0, chance=None).error("macro") is None
+    assert ItemTally(scored=0, wins=0, ties=0, chance=None).error("micro") is None
+    assert ItemTally(scored=10, wins=5, ties=0, chance=None).error("macro") is None

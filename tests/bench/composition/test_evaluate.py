@@ -15,7 +15,7 @@ from clipsight.bench.composition import ReadOptions, Report, encode, evaluate
 from clipsight.bench.composition.encoder import LensEncoder
 from clipsight.bench.emoji import foil_accuracy
 from clipsight.errors import ClipsightWarning
-from clipsight.lens import Lens
+from clipsight.session.lens import Lens
 from clipsight.world import make_scenes
 
 BUNDLED = Path(clipsight.__file__).parent / "assets" / "clipsight-tiny"

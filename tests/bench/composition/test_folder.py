@@ -12,7 +12,7 @@ from clipsight.bench.composition import (
 )
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, reader
 from clipsight.bench.composition.pictures import COLLECTIONS
-from clipsight.bench.composition.protocol import PROTOCOLS, Mean, Protocol
+from clipsight.bench.composition.protocol import PROTOCOLS, Protocol, ProtocolMean
 from clipsight.bench.composition.rules import RULES
 
 RECORD = {"filename": "1.jpg", "caption": "a cat on a mat", "negative_caption": "a mat on a cat"}
@@ -140,7 +140,7 @@ def test_a_new_benchmark_is_a_description_and_a_function(put, tmp_path):
         origin="here",
         folders=("mine",),
         annotations=(Annotation(split="all", files=("rows.json",), rows=1, collection="coco_val2017"),),
-        protocols={"official": Protocol(means=(Mean(name="all", of=("all",)),))},
+        protocols={"official": Protocol(means=(ProtocolMean(name="all", of=("all",)),))},
     )
 
     @reader(mine)

@@ -25,7 +25,7 @@ from clipsight.bench.composition import (
 from clipsight.bench.composition.encoding import all_texts
 from clipsight.bench.composition.published import CLIP
 from clipsight.bench.emoji import noun_accuracy
-from clipsight.lens import Lens
+from clipsight.session.lens import Lens
 from clipsight.world import make_scenes, nouns
 
 BUNDLED = Path(clipsight.__file__).parent / "assets" / "clipsight-tiny"

@@ -11,7 +11,7 @@ from PIL import Image
 from clipsight.bench.composition.item import PictureRef
 from clipsight.bench.composition.pictures import COLLECTIONS, ImageRoot
 from clipsight.bench.composition.store import FeatureStore, text_key
-from clipsight.bench.composition.views import View
+from clipsight.bench.composition.views import PictureView
 from clipsight.errors import ClipsightWarning, PictureError
 
 COCO = PictureRef(file="000000000001.jpg", collection="coco_val2017")
@@ -114,14 +114,14 @@ def test_a_view_is_open_clips_transform(kind, mode, source, target, resampling, 
             target if target[0] != target[1] else target[0], False, (0.0,) * 3, (1.0,) * 3, resize_mode=mode,
             interpolation=resampling,
         )(picture)  # fmt: skip
-    ours = View(kind=kind, size=target, resampling=resampling)(picture)
+    ours = PictureView(kind=kind, size=target, resampling=resampling)(picture)
     pixels = torch.from_numpy(np.array(ours)).permute(2, 0, 1) / 255
     assert torch.equal(pixels, theirs)
 
 
 def test_native_leaves_the_picture():
     picture = Image.new("RGB", (7, 5))
-    assert View(kind="native", size=(4, 4), resampling="bicubic")(picture) is picture
+    assert PictureView(kind="native", size=(4, 4), resampling="bicubic")(picture) is picture
 
 
 def test_features_are_kept_for_other_runs_exactly(tmp_path, rng):

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from clipsight.bench.composition import evaluate, get_benchmark
-from clipsight.bench.composition.averages import Tally
+from clipsight.bench.composition.averages import ItemTally
 from clipsight.bench.composition.comparing import compare
 from clipsight.bench.composition.published import CLIP, PUBLISHED, PublishedScore, published_models
 from clipsight.bench.composition.readers.mmvp import PATTERNS
@@ -46,7 +46,7 @@ def test_no_score_is_stated_twice():
 
 def row(id: str, split: str, value: float) -> SplitRow:
     count = 100_000
-    found = Tally(scored=count, wins=round(value * count / 100), ties=0, chance=None)
+    found = ItemTally(scored=count, wins=round(value * count / 100), ties=0, chance=None)
     return SplitRow(
         benchmark=id, split=split, protocol="vl_compo", rule="wino", metric="group", average="micro",
         metrics={"group": found}, counts=NOTHING,

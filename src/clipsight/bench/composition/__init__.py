@@ -5,8 +5,8 @@ from clipsight.bench.composition.benchmark import (
     BENCHMARKS,
     Annotation,
     Benchmark,
+    BenchmarkFiles,
     ReadOptions,
-    Source,
     benchmark_ids,
     get_benchmark,
     reader,
@@ -18,12 +18,12 @@ from clipsight.bench.composition.folder import DataAbsent, Reading, expected_tre
 from clipsight.bench.composition.guards import benchmarks_at_hand, guard_ids, guards_at_hand
 from clipsight.bench.composition.item import Choices, Item, PictureRef
 from clipsight.bench.composition.pictures import COLLECTIONS, ImageRoot
-from clipsight.bench.composition.protocol import PROTOCOLS, Counting, Mean, Protocol
+from clipsight.bench.composition.protocol import PROTOCOLS, Counting, Protocol, ProtocolMean
 from clipsight.bench.composition.published import PUBLISHED, PublishedScore, published_models
-from clipsight.bench.composition.reading import BadRow, Malformed, Row
 from clipsight.bench.composition.report import Counts, MeanRow, Report, SplitRow
-from clipsight.bench.composition.rules import RULES, Outcome, Rule, decide
+from clipsight.bench.composition.rules import RULES, ItemOutcome, Rule, decide
 from clipsight.bench.composition.store import FeatureStore
+from clipsight.records.reading import BadRow, Malformed, Row
 
 __all__ = [
     "BENCHMARKS",
@@ -35,6 +35,7 @@ __all__ = [
     "Annotation",
     "BadRow",
     "Benchmark",
+    "BenchmarkFiles",
     "Choices",
     "Comparison",
     "Counting",
@@ -44,20 +45,19 @@ __all__ = [
     "FeatureStore",
     "ImageRoot",
     "Item",
+    "ItemOutcome",
     "LensEncoder",
     "Malformed",
-    "Mean",
     "MeanRow",
-    "Outcome",
     "PictureRef",
     "Protocol",
+    "ProtocolMean",
     "PublishedScore",
     "ReadOptions",
     "Reading",
     "Report",
     "Row",
     "Rule",
-    "Source",
     "SplitRow",
     "benchmark_ids",
     "benchmarks_at_hand",

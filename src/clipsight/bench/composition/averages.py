@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from clipsight.bench.composition.rules import Outcome
+from clipsight.bench.composition.rules import ItemOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class GroupTally:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
+class ItemTally:
     """What a metric comes to.
 
     Attributes:
@@ -95,11 +95,11 @@ def _counts(groups: Mapping[str, GroupTally]) -> list[tuple[int, int]]:
 
 
 def tally(
-    outcome: Outcome,
+    outcome: ItemOutcome,
     groups: Sequence[str],
     kept: Sequence[str],
     chance: Float[np.ndarray, " n"] | None = None,
-) -> Tally:
+) -> ItemTally:
     """The figures of n questions.
 
     Args:
@@ -115,7 +115,7 @@ def tally(
     for name, won in zip(groups, wins.tolist(), strict=True):
         scored_in[name] = scored_in.get(name, 0) + 1
         won_in[name] = won_in.get(name, 0) + won
-    return Tally(
+    return ItemTally(
         scored=len(wins),
         wins=int(wins.sum()),
         ties=int(ties.sum()),
@@ -137,7 +137,7 @@ def kept_groups(groups: Sequence[str], drop: frozenset[str] = frozenset(), least
     return sorted(name for name, count in counts.items() if name not in drop and count >= least)
 
 
-def together(outcome: Outcome, keys: Sequence[str], whole: Mapping[str, int]) -> Outcome:
+def together(outcome: ItemOutcome, keys: Sequence[str], whole: Mapping[str, int]) -> ItemOutcome:
     """Several items as one question: won when all are won, tied when none is lost and not all are won.
 
     Args:
@@ -151,4 +151,4 @@ def together(outcome: Outcome, keys: Sequence[str], whole: Mapping[str, int]) ->
     complete = [rows for key, rows in members.items() if len(rows) == whole[key]]
     wins = np.array([bool(outcome.wins[rows].all()) for rows in complete], bool)
     lost = np.array([bool((~(outcome.wins | outcome.ties)[rows]).any()) for rows in complete], bool)
-    return Outcome(wins, ~wins & ~lost)
+    return ItemOutcome(wins, ~wins & ~lost)

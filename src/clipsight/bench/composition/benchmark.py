@@ -9,7 +9,7 @@ from typing import Any
 from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.order import Tagger
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.bench.composition.reading import Malformed, Row, csv_rows, json_rows, jsonl_rows
+from clipsight.records.reading import Malformed, Row, csv_rows, json_rows, jsonl_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Annotation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class BenchmarkFiles:
     """One annotation file at hand, for a reader.
 
     Attributes:
@@ -100,19 +100,19 @@ class Source:
         return PictureRef(file=file, crop=crop, collection=collection or self.annotation.collection)
 
 
-Rows = Callable[[Source], Iterator[Row | Malformed]]
+Rows = Callable[[BenchmarkFiles], Iterator[Row | Malformed]]
 """The records of a file."""
-Make = Callable[[Row, Source], Iterable[Item]]
+Make = Callable[[Row, BenchmarkFiles], Iterable[Item]]
 """The items of a record; `BadRow` when it is not one."""
 
 
-def json_file(source: Source) -> Iterator[Row | Malformed]:
+def json_file(source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     """A JSON list or object; one value a line where the name ends with .jsonl."""
     read = jsonl_rows if source.path.suffix == ".jsonl" else json_rows
     return read(source.path, source.name)
 
 
-def table_file(source: Source) -> Iterator[Row | Malformed]:
+def table_file(source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     """A table with commas, and a line of names."""
     return csv_rows(source.path, source.name)
 

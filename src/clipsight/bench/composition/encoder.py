@@ -12,10 +12,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from clipsight.bench.composition.views import BY_MODE, VIEWS, Shown, View
+from clipsight.bench.composition.views import BY_MODE, VIEWS, PictureView, Shown
 from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import dropped_tails
-from clipsight.lens import Lens
+from clipsight.session.lens import Lens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Encoder(Protocol):
         ...
 
     @property
-    def view(self) -> View:
+    def view(self) -> PictureView:
         """How a picture is brought to the model's size."""
         ...
 
@@ -96,7 +96,7 @@ class LensEncoder:
                 f"{', '.join(VIEWS)}."
             )
         self._lens = lens
-        self.view = View(kind=kind, size=expects.size, resampling=expects.interpolation)
+        self.view = PictureView(kind=kind, size=expects.size, resampling=expects.interpolation)
 
     @property
     def about(self) -> About:

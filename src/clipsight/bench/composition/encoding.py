@@ -14,7 +14,7 @@ from clipsight.bench.composition.encoder import Encoder
 from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.pictures import ImageRoot
 from clipsight.bench.composition.store import FeatureStore, Kind, text_key
-from clipsight.bench.composition.views import View
+from clipsight.bench.composition.views import PictureView
 from clipsight.errors import PictureError
 
 Progress = Callable[[str, int, int], None]
@@ -137,7 +137,7 @@ def all_texts(items: Sequence[Item]) -> list[str]:
 class _Pictures(Dataset[Any]):
     """(key, pixels as the model is shown them, or why there are none), in any process."""
 
-    def __init__(self, root: ImageRoot, view: View, work: Sequence[tuple[str, PictureRef]]) -> None:
+    def __init__(self, root: ImageRoot, view: PictureView, work: Sequence[tuple[str, PictureRef]]) -> None:
         self._root, self._view, self._work = root, view, work
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ class _Pictures(Dataset[Any]):
 
 
 def _shown(
-    root: ImageRoot, view: View, by_key: Mapping[str, PictureRef], keys: Sequence[str], workers: int
+    root: ImageRoot, view: PictureView, by_key: Mapping[str, PictureRef], keys: Sequence[str], workers: int
 ) -> Iterator[tuple[str, np.ndarray | str]]:
     pictures = _Pictures(root, view, [(key, by_key[key]) for key in keys])
     # Not forked: torch's threads are running. The generator of its own leaves the process's random numbers alone.

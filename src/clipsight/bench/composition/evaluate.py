@@ -22,8 +22,8 @@ from clipsight.bench.composition.protocol import PROTOCOLS
 from clipsight.bench.composition.report import MeanRow, Report, SplitRow, mean_rows
 from clipsight.bench.composition.rows import Asked, Encoded, notes, split_row, unscored
 from clipsight.bench.composition.store import FeatureStore
-from clipsight.lens import Lens
-from clipsight.towers.sources import BUNDLED, BUNDLED_MODELS
+from clipsight.checkpoints.locate import BUNDLED, BUNDLED_MODELS
+from clipsight.session.lens import Lens
 
 
 def evaluate(

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from clipsight.bench.composition.benchmark import READERS, Annotation, Benchmark, ReadOptions, Source
+from clipsight.bench.composition.benchmark import READERS, Annotation, Benchmark, BenchmarkFiles, ReadOptions
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.pictures import COLLECTIONS
-from clipsight.bench.composition.reading import BadRow, Malformed
 from clipsight.errors import ClipsightError, Unsupported
+from clipsight.records.reading import BadRow, Malformed
 
 
 class DataAbsent(ClipsightError, FileNotFoundError):
@@ -143,7 +143,7 @@ def expected_tree(benchmark: Benchmark) -> str:
     return "\n".join(lines)
 
 
-def _read(benchmark: Benchmark, source: Source) -> tuple[list[Item], list[Malformed], int]:
+def _read(benchmark: Benchmark, source: BenchmarkFiles) -> tuple[list[Item], list[Malformed], int]:
     """(items, malformed records, records) of one file."""
     make = READERS[benchmark.id]
     items: list[Item] = []
@@ -163,16 +163,18 @@ def _read(benchmark: Benchmark, source: Source) -> tuple[list[Item], list[Malfor
 
 def _sources(
     benchmark: Benchmark, annotation: Annotation, annotations: Path | None, options: ReadOptions
-) -> Iterator[Source]:
+) -> Iterator[BenchmarkFiles]:
     """The files of an annotation that are there; one without a file if it needs none."""
     if not annotation.files:
-        yield Source(
+        yield BenchmarkFiles(
             benchmark=benchmark.id, annotation=annotation, path=Path(), name=annotation.split, options=options
         )
     elif annotations is not None:
         for folder, path in _matches(benchmark, annotation, annotations):
             name = path.relative_to(folder).as_posix()
-            yield Source(benchmark=benchmark.id, annotation=annotation, path=path, name=name, options=options)
+            yield BenchmarkFiles(
+                benchmark=benchmark.id, annotation=annotation, path=path, name=name, options=options
+            )
 
 
 def _matches(benchmark: Benchmark, annotation: Annotation, annotations: Path) -> list[tuple[Path, Path]]:

@@ -48,7 +48,7 @@ class Counting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mean:
+class ProtocolMean:
     """A figure over splits.
 
     Attributes:
@@ -59,7 +59,7 @@ class Mean:
     """
 
     name: str
-    of: tuple["str | Mean", ...]
+    of: tuple["str | ProtocolMean", ...]
     metric: str | None = None
     weights: Literal["equal", "items"] = "equal"
 
@@ -81,7 +81,7 @@ class Protocol:
     """
 
     counting: Mapping[str, Counting] = field(default_factory=dict)
-    means: tuple[Mean, ...] = ()
+    means: tuple[ProtocolMean, ...] = ()
     note: str = ""
 
     def of(self, split: str) -> Counting:

@@ -7,7 +7,7 @@ UNVERIFIED figures are left out.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clipsight.surgery.paper import Grade
+from clipsight.features.citation import Grade
 
 CLIP = "CLIP ViT-B/32 (OpenAI)"
 V1 = "vl_compo (arXiv 2406.09388), repository ytaek-oh/vl_compo @43e2eae, results.csv and individual_results.csv"

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Any
 
-from clipsight.bench.composition.averages import Tally
+from clipsight.bench.composition.averages import ItemTally
 from clipsight.bench.composition.benchmark import get_benchmark
 from clipsight.bench.composition.encoder import About
 from clipsight.bench.composition.folder import FileRead
-from clipsight.bench.composition.protocol import Average, Mean
-from clipsight.bench.composition.reading import Malformed
+from clipsight.bench.composition.protocol import Average, ProtocolMean
+from clipsight.records.reading import Malformed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class SplitRow:
     rule: str
     metric: str
     average: Average
-    metrics: Mapping[str, Tally]
+    metrics: Mapping[str, ItemTally]
     counts: Counts
     missing_names: tuple[str, ...] = ()
     files: tuple[FileRead, ...] = ()
@@ -66,7 +66,7 @@ class SplitRow:
         return None if found is None else getattr(found, self.average)
 
     def error(self, metric: str | None = None) -> float | None:
-        """Standard error of `score` in points; `Tally.error` says what it takes for granted."""
+        """Standard error of `score` in points; `ItemTally.error` says what it takes for granted."""
         found = self.metrics.get(metric or self.metric)
         return None if found is None else found.error(self.average)
 
@@ -196,7 +196,7 @@ class Report:
 
 
 def mean_rows(
-    benchmark: str, protocol: str, means: tuple[Mean, ...], rows: Mapping[str, SplitRow]
+    benchmark: str, protocol: str, means: tuple[ProtocolMean, ...], rows: Mapping[str, SplitRow]
 ) -> list[MeanRow]:
     """The means of a protocol; a mean over fewer splits than it should have says which are absent."""
     made = []
@@ -218,20 +218,20 @@ def mean_rows(
     return made
 
 
-def _value(mean: Mean, rows: Mapping[str, SplitRow]) -> tuple[float | None, float | None]:
+def _value(mean: ProtocolMean, rows: Mapping[str, SplitRow]) -> tuple[float | None, float | None]:
     """(score, standard error) of a mean."""
     if mean.weights == "items":
         found = [
             rows[name].metrics.get(mean.metric or rows[name].metric) for name in mean.splits() if name in rows
         ]
         there = [one for one in found if one is not None and one.scored]
-        whole = Tally(
+        whole = ItemTally(
             scored=sum(one.scored for one in there), wins=sum(one.wins for one in there), ties=0, chance=None
         )
         return whole.micro, whole.error("micro")
     values = [
         _value(part, rows)
-        if isinstance(part, Mean)
+        if isinstance(part, ProtocolMean)
         else (
             (rows[part].score(mean.metric), rows[part].error(mean.metric)) if part in rows else (None, None)
         )

@@ -14,7 +14,7 @@ from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.protocol import Counting, Protocol
 from clipsight.bench.composition.report import Counts, SplitRow
 from clipsight.bench.composition.rules import RULES
-from clipsight.bench.composition.scoring import Features, score_items, unit
+from clipsight.bench.composition.scoring import SplitFeatures, score_items, unit
 from clipsight.bench.composition.store import FeatureStore, text_key
 
 _NAMED = 5
@@ -84,14 +84,14 @@ def split_row(asked: Asked, split: str, encoded: Encoded) -> SplitRow:
     )
 
 
-def _features(items: Sequence[Item], encoded: Encoded) -> Features:
+def _features(items: Sequence[Item], encoded: Encoded) -> SplitFeatures:
     refs, texts = all_pictures(items), all_texts(items)
     if not items:
         nothing = np.zeros((0, 1), np.float32)
-        return Features(pictures=nothing, texts=nothing, picture_row={}, text_row={})
+        return SplitFeatures(pictures=nothing, texts=nothing, picture_row={}, text_row={})
     said = unit(encoded.store.get("texts", [text_key(text) for text in texts]))
     nothing = np.zeros((0, said.shape[1]), np.float32)
-    return Features(
+    return SplitFeatures(
         pictures=unit(encoded.store.get("pictures", [encoded.keys[ref] for ref in refs]))
         if refs
         else nothing,

@@ -19,7 +19,7 @@ Sizes = tuple[int, int | None]
 """Fewest and most; None is no limit."""
 
 
-class Outcome(NamedTuple):
+class ItemOutcome(NamedTuple):
     """What became of n items under one metric.
 
     `ties`: not won, but won if every exact tie were broken in favour of the item. Wins and ties are disjoint.
@@ -241,7 +241,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def decide(rule: Rule, scores: Float[np.ndarray, "n R L"], positives: int) -> dict[str, Outcome]:
+def decide(rule: Rule, scores: Float[np.ndarray, "n R L"], positives: int) -> dict[str, ItemOutcome]:
     """What becomes of n items of one shape, by metric.
 
     Args:
@@ -268,13 +268,13 @@ def decide(rule: Rule, scores: Float[np.ndarray, "n R L"], positives: int) -> di
         else:
             wins = np.greater(won, 0) & np.greater(lost, 0)
             ties = np.less(won + lost, asked) & np.greater(won + lost, 0)
-        found[name] = Outcome(wins, ties)
+        found[name] = ItemOutcome(wins, ties)
     return found
 
 
 def picture_recall(
     scores: Float[np.ndarray, "n M"], own: Bool[np.ndarray, "n M"], ranks: Sequence[int] = RANKS
-) -> dict[int, Outcome]:
+) -> dict[int, ItemOutcome]:
     """By k: is one of the picture's own captions among the k nearest of all M captions?
 
     A foreign caption that ties with the best own one stands before it.
@@ -285,7 +285,7 @@ def picture_recall(
 
 def text_recall(
     scores: Float[np.ndarray, "m N"], owner: Int[np.ndarray, " m"], ranks: Sequence[int] = RANKS
-) -> dict[int, Outcome]:
+) -> dict[int, ItemOutcome]:
     """By k: is the caption's picture among the k nearest of all N pictures? Ties stand before it.
 
     The same asks for a picture's class among N classes.
@@ -297,9 +297,9 @@ def text_recall(
 
 def _recalled(
     before: Int[np.ndarray, " n"], surely_before: Int[np.ndarray, " n"], ranks: Sequence[int]
-) -> dict[int, Outcome]:
+) -> dict[int, ItemOutcome]:
     found = {}
     for k in ranks:
         wins = np.less(before, k)
-        found[k] = Outcome(wins, np.less(surely_before, k) & ~wins)
+        found[k] = ItemOutcome(wins, np.less(surely_before, k) & ~wins)
     return found

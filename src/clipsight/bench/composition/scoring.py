@@ -7,12 +7,12 @@ import numpy as np
 from einops import reduce
 from jaxtyping import Float, Int
 
-from clipsight.bench.composition.averages import Tally, tally, together
+from clipsight.bench.composition.averages import ItemTally, tally, together
 from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.rules import (
     RULES,
     TOPS,
-    Outcome,
+    ItemOutcome,
     decide,
     picture_recall,
     text_recall,
@@ -24,7 +24,7 @@ _NUMBERS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Features:
+class SplitFeatures:
     """Unit features, and the row of each picture and text."""
 
     pictures: Float[np.ndarray, "P E"]
@@ -40,8 +40,8 @@ def unit(features: Float[np.ndarray, "n E"]) -> Float[np.ndarray, "n E"]:
 
 
 def score_items(
-    items: Sequence[Item], all_items: Sequence[Item], groups: Sequence[str], features: Features
-) -> dict[str, Tally]:
+    items: Sequence[Item], all_items: Sequence[Item], groups: Sequence[str], features: SplitFeatures
+) -> dict[str, ItemTally]:
     """The figures of a split by metric.
 
     Similarities are summed in float64 and rounded to float32: equal texts then tie exactly, whatever their place.
@@ -60,7 +60,7 @@ def score_items(
     if rule.classifies:
         return _classified(items, groups, features)
     outcomes = {
-        name: Outcome(np.zeros(len(items), bool), np.zeros(len(items), bool)) for name in rule.metrics
+        name: ItemOutcome(np.zeros(len(items), bool), np.zeros(len(items), bool)) for name in rule.metrics
     }
     chances = {name: np.zeros(len(items)) for name in rule.metrics}
     for places, pictures, texts in _same_shape(items, features):
@@ -77,7 +77,7 @@ def score_items(
 
 
 def _same_shape(
-    items: Sequence[Item], features: Features
+    items: Sequence[Item], features: SplitFeatures
 ) -> list[tuple[list[int], Int[np.ndarray, "n K"], Int[np.ndarray, "n L"]]]:
     """Places of items of one shape, a bounded number at once, with the rows of their pictures and texts."""
     shapes: dict[tuple[int, int, int], list[int]] = {}
@@ -94,7 +94,7 @@ def _same_shape(
 
 
 def _similarities(
-    features: Features,
+    features: SplitFeatures,
     pictures: Int[np.ndarray, "n K"],
     texts: Int[np.ndarray, "n L"],
     compares_texts: bool,
@@ -106,7 +106,7 @@ def _similarities(
     return np.einsum("nre,nle->nrl", rows, said).astype(np.float32)
 
 
-def _sets(items: Sequence[Item], all_items: Sequence[Item], outcome: Outcome) -> dict[str, Tally]:
+def _sets(items: Sequence[Item], all_items: Sequence[Item], outcome: ItemOutcome) -> dict[str, ItemTally]:
     """Metrics of several items as one question."""
     found = {}
     for name in dict.fromkeys(name for one in all_items for name, _ in one.sets):
@@ -116,13 +116,13 @@ def _sets(items: Sequence[Item], all_items: Sequence[Item], outcome: Outcome) ->
         for one in all_items:
             if (key := dict(one.sets).get(name)) is not None:
                 whole[key] = whole.get(key, 0) + 1
-        members = Outcome(outcome.wins[places], outcome.ties[places])
+        members = ItemOutcome(outcome.wins[places], outcome.ties[places])
         joined = together(members, [key for key in keys if key is not None], whole)
         found[name] = tally(joined, [""] * len(joined.wins), [""])
     return found
 
 
-def _retrieval(items: Sequence[Item], groups: Sequence[str], features: Features) -> dict[str, Tally]:
+def _retrieval(items: Sequence[Item], groups: Sequence[str], features: SplitFeatures) -> dict[str, ItemTally]:
     """Recall among all pictures and captions of the items; a caption that several pictures have counts for each."""
     pictures = features.pictures[[features.picture_row[one.pictures[0]] for one in items]].astype(np.float64)
     owner = np.array([index for index, one in enumerate(items) for _ in one.positives])
@@ -130,11 +130,11 @@ def _retrieval(items: Sequence[Item], groups: Sequence[str], features: Features)
     texts = features.texts[said].astype(np.float64)
     classes = np.array([one.group for one in items])
 
-    def by_picture(rows: np.ndarray) -> dict[int, Outcome]:
+    def by_picture(rows: np.ndarray) -> dict[int, ItemOutcome]:
         scores = (pictures[rows] @ texts.T).astype(np.float32)
         return picture_recall(scores, owner[None] == rows[:, None])
 
-    def by_text(rows: np.ndarray) -> dict[int, Outcome]:
+    def by_text(rows: np.ndarray) -> dict[int, ItemOutcome]:
         return text_recall((texts[rows] @ pictures.T).astype(np.float32), owner[rows])
 
     tallies = {}
@@ -147,7 +147,9 @@ def _retrieval(items: Sequence[Item], groups: Sequence[str], features: Features)
     return tallies
 
 
-def _classified(items: Sequence[Item], groups: Sequence[str], features: Features) -> dict[str, Tally]:
+def _classified(
+    items: Sequence[Item], groups: Sequence[str], features: SplitFeatures
+) -> dict[str, ItemTally]:
     """Is a picture's class the nearest, or among the nearest, of all classes? The macro average is over the classes."""
     choices = items[0].choices
     assert choices is not None
@@ -159,7 +161,7 @@ def _classified(items: Sequence[Item], groups: Sequence[str], features: Features
     # Asked for five of five names nothing can be wrong.
     tops = [k for k in TOPS if k < len(number)] or [1]
 
-    def by_class(rows: np.ndarray) -> dict[int, Outcome]:
+    def by_class(rows: np.ndarray) -> dict[int, ItemOutcome]:
         scores = (pictures[rows] @ classes.astype(np.float64).T).astype(np.float32)
         return text_recall(scores, own[rows], tops)
 
@@ -171,9 +173,9 @@ def _classified(items: Sequence[Item], groups: Sequence[str], features: Features
     }
 
 
-def _in_parts(count: int, ask: Callable[[np.ndarray], dict[int, Outcome]]) -> dict[int, Outcome]:
+def _in_parts(count: int, ask: Callable[[np.ndarray], dict[int, ItemOutcome]]) -> dict[int, ItemOutcome]:
     parts = [ask(np.arange(start, min(start + _AT_ONCE, count))) for start in range(0, count, _AT_ONCE)]
     return {
-        k: Outcome(*(np.concatenate(one) for one in zip(*(part[k] for part in parts), strict=True)))
+        k: ItemOutcome(*(np.concatenate(one) for one in zip(*(part[k] for part in parts), strict=True)))
         for k in parts[0]
     }

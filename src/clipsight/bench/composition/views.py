@@ -13,7 +13,7 @@ BY_MODE: dict[str, Shown] = {"shortest": "crop", "longest": "pad", "squash": "sq
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class PictureView:
     """Brings pictures to the model's size; equals open_clip's transform for evaluation, before its normalising.
 
     Attributes:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from clipsight.bench.composition.reading import Malformed
 from clipsight.errors import ClipsightWarning, PictureError
-from clipsight.language.roles_column import COLUMN_VERSION
 from clipsight.pictures import PictureSource
+from clipsight.records.reading import Malformed
+from clipsight.roles.given import COLUMN_VERSION
 from clipsight.tune.data.example import Example
 from clipsight.tune.data.gathering import Entry, Gathering
 from clipsight.tune.data.options import NONE, OWN, DataOptions, Progress

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from clipsight.bench.composition.views import BY_MODE, View
+from clipsight.bench.composition.views import BY_MODE, PictureView
 from clipsight.towers.loading import Preprocess
 
 CropKind = Literal["random", "center", "none"]
@@ -56,7 +56,7 @@ class Crop:
         kind = BY_MODE.get(preprocess.resize_mode, "crop") if self.kind == "none" else "crop"
         if self.kind == "random":
             picture, kind = picture.crop(self.box(picture.size, rng)), "square"
-        view = View(kind=kind, size=preprocess.size, resampling=preprocess.interpolation)
+        view = PictureView(kind=kind, size=preprocess.size, resampling=preprocess.interpolation)
         return np.array(view(picture))
 
     def box(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clipsight.bench.composition.reading import BadRow, Malformed, Row, csv_rows, json_rows, jsonl_rows
-from clipsight.bench.words_analysis.fields import PICTURE, column
+from clipsight.bench.word_gap.fields import PICTURE, column
+from clipsight.records.reading import BadRow, Malformed, Row, csv_rows, json_rows, jsonl_rows
 from clipsight.tune.data.gathering import Gathering
 from clipsight.tune.data.records import Said, read_record
 
@@ -47,7 +47,7 @@ def as_named(place: Any) -> str:
 
 
 def gather_table(path: Path, images: Path, into: Gathering) -> None:
-    """Rows of a table or of lines of JSON; names of columns are those of `clipsight.bench.words_analysis.fields`."""
+    """Rows of a table or of lines of JSON; names of columns are those of `clipsight.bench.word_gap.fields`."""
     pictures = PictureFiles(images)
     rows = (
         jsonl_rows(path, path.name)

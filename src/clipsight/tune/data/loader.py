@@ -14,7 +14,7 @@ from clipsight.errors import ClipsightWarning, PictureError
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.data.collate import Collate, Prepared, Unusable, tensors_of
 from clipsight.tune.data.example import Examples
-from clipsight.tune.data.plan import Plan
+from clipsight.tune.data.plan import BatchPlan
 from clipsight.tune.data.processes import start_method
 
 MOST_UNUSABLE = 20
@@ -37,7 +37,7 @@ class Loader:
         replaced: number of an example -> why it could not be used, so far.
 
     Example:
-        >>> batches = Loader(examples, collate, Plan(count=len(examples), batch=32))
+        >>> batches = Loader(examples, collate, BatchPlan(count=len(examples), batch=32))
         >>> batch = next(batches(start=100))
     """
 
@@ -45,7 +45,7 @@ class Loader:
         self,
         examples: Examples,
         collate: Collate,
-        plan: Plan,
+        plan: BatchPlan,
         *,
         workers: int = 0,
         pin_memory: bool | None = None,
@@ -100,7 +100,7 @@ class _Steps(Dataset[Any]):
 
     examples: Examples
     collate: Collate
-    plan: Plan
+    plan: BatchPlan
 
     def __getitem__(self, step: int) -> Mapping[str, Tensor]:
         epoch = self.plan.epoch(step)

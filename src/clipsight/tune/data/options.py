@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipsight.language.roles import EXTRACTORS
+from clipsight.roles.extract import EXTRACTORS
 from clipsight.world import check_request
 
 Progress = Callable[[str, int, int], None]

@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class BatchPlan:
     """The order of a run's examples.
 
     Every epoch has an order of its own. A global batch is the same however many processes share it: process r of W
@@ -25,7 +25,7 @@ class Plan:
         ValueError: a batch that processes cannot share, or more than there is.
 
     Example:
-        >>> plan = Plan(count=10, batch=4, shuffle=False)
+        >>> plan = BatchPlan(count=10, batch=4, shuffle=False)
         >>> plan.steps_per_epoch, plan.rows(1).tolist(), plan.rows(2).tolist()
         (2, [4, 5, 6, 7], [0, 1, 2, 3])
     """

@@ -1,6 +1,6 @@
 """What a record of a data file says: captions, the roles of their words, and captions that are false for its picture.
 
-Three forms are read. A row with one caption may have columns of roles (`clipsight.bench.words_analysis.fields`). A row
+Three forms are read. A row with one caption may have columns of roles (`clipsight.bench.word_gap.fields`). A row
 may have a list of captions. And a record may describe a scene, as `clipsight.world.write_webdataset` writes it:
 {"captions": [{"text", "spans"}], "foils": [{"caption", "foil", "caption_spans"}]}.
 """
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipsight.bench.composition.reading import BadRow, Row
-from clipsight.bench.words_analysis.fields import CAPTION, column, has_roles, row_roles
-from clipsight.language.roles import extract_roles
+from clipsight.bench.word_gap.fields import CAPTION, column, has_roles, row_roles
+from clipsight.records.reading import BadRow, Row
+from clipsight.roles.extract import extract_roles
 from clipsight.tune.data.example import RoleSpan
 from clipsight.tune.data.role_cache import phrases_of
 

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from clipsight.errors import ClipsightWarning
-from clipsight.language.roles import CaptionRoles, Role, extract_roles
+from clipsight.roles.extract import CaptionRoles, Role, extract_roles
 from clipsight.tune.data.example import RoleSpan
 from clipsight.tune.data.options import Progress
 from clipsight.tune.data.processes import in_processes
@@ -45,7 +45,7 @@ def cached_roles(
     """The phrases with a role of each caption, and the extractor's version.
 
     Args:
-        captions: repeated ones are read once. extractor: id, see `clipsight.language.roles`.
+        captions: repeated ones are read once. extractor: id, see `clipsight.roles.extract`.
         cache: folder of the file; None keeps nothing. A file that cannot be used is warned of, and nothing is kept.
         processes: how many read captions. progress: told of captions that are not in the file.
 

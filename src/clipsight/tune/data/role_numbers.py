@@ -12,10 +12,10 @@ from torch import Tensor
 
 from clipsight.language.pieces import read_pieces
 from clipsight.language.reading import read_captions
-from clipsight.language.roles import find_words
-from clipsight.language.rules_words import CLOSED
 from clipsight.language.spans import CaptionTokens
 from clipsight.language.tokens import Tokenizer
+from clipsight.roles.extract import find_words
+from clipsight.roles.rules.function_words import CLOSED
 from clipsight.tune.data.batch import ROLE_NUMBERS
 from clipsight.tune.data.example import RoleSpan
 

@@ -34,7 +34,7 @@ from clipsight.tune.objectives.cae_losses import (
     Reduce,
     composition_losses,
 )
-from clipsight.tune.objectives.objective import Needs, Passed, Plain, Stage, Terms
+from clipsight.tune.objectives.objective import BaseObjective, Needs, Stage, StepInputs, Terms
 
 Variant = Literal["ab", "gcb", "pb", "gb"]
 VARIANTS: Mapping[Variant, str] = {
@@ -121,7 +121,7 @@ class CaeOptions:
         return (self.variant == "gb" and self.gb != "fd") or (self.variant == "gcb" and self.alpha_grad)
 
 
-class Cae(Plain):
+class Cae(BaseObjective):
     """Raise the attribution of relations and attributes in every caption.
 
     Example:
@@ -169,7 +169,7 @@ class Cae(Plain):
         composition, objects = _groups(batch)
         return composition.any(-1) & objects.any(-1)
 
-    def loss(self, given: Passed) -> Terms:
+    def loss(self, given: StepInputs) -> Terms:
         """The sum over the captions that count."""
         batch, options = given.batch, self.options
         roles = self._shuffled(batch, given.step) if options.shuffled else batch.roles
@@ -189,7 +189,7 @@ class Cae(Plain):
         """Its options, and what it is."""
         return {"what": "composition attribution enhancement, reconstructed", **asdict(self.options)}
 
-    def _question(self, given: Passed) -> Question:
+    def _question(self, given: StepInputs) -> Question:
         question, features = given.question, given.features
         assert question is not None  # `needs` let no other tower through
         if self.options.image_grad:

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clipsight.attribution.match import exact
-from clipsight.tune.objectives.objective import Features, Plain, Scope, Terms
+from clipsight.tune.objectives.objective import BaseObjective, Scope, StepFeatures, Terms
 
 
-def similarity_logits(features: Features) -> Float[Tensor, "B B"]:
+def similarity_logits(features: StepFeatures) -> Float[Tensor, "B B"]:
     """Scaled cosines of every picture (rows) with every text, at least in float32."""
     image, text = F.normalize(exact(features.image), dim=-1), F.normalize(exact(features.text), dim=-1)
     logits = features.scale * image @ text.T
@@ -30,7 +30,7 @@ def sigmoid_loss(logits: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
     return -F.logsigmoid(signs * logits).sum() / len(logits)
 
 
-class Contrastive(Plain):
+class Contrastive(BaseObjective):
     """Which picture belongs to which text of the batch?
 
     Args:
@@ -43,7 +43,7 @@ class Contrastive(Plain):
     def __init__(self, kind: Literal["softmax", "sigmoid"] | None = None) -> None:
         self.kind = kind
 
-    def loss(self, given: Features) -> Terms:
+    def loss(self, given: StepFeatures) -> Terms:
         """The loss, and how often the own text is the nearest."""
         logits = similarity_logits(given)
         kind = self.kind or ("softmax" if given.bias is None else "sigmoid")

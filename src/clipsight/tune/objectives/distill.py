@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from clipsight.attribution.match import exact
 from clipsight.towers.view import TextView
 from clipsight.tune.lora import absorb
-from clipsight.tune.objectives.objective import Passed, Plain, Stage, Terms
+from clipsight.tune.objectives.objective import BaseObjective, Stage, StepInputs, Terms
 
 
 def squared_distance(feature: Float[Tensor, "B E"], teacher: Float[Tensor, "B E"]) -> Float[Tensor, " B"]:
@@ -26,7 +26,7 @@ def squared_distance(feature: Float[Tensor, "B E"], teacher: Float[Tensor, "B E"
     return apart.square().sum(-1)
 
 
-class Distill(Plain):
+class Distill(BaseObjective):
     """The distance to a teacher that starts as the model itself.
 
     The teacher runs in eval mode, without patch dropout, and takes the weights with their adapters; it stays in memory
@@ -71,7 +71,7 @@ class Distill(Plain):
         kept = self._teacher.state_dict(keep_vars=True)
         self._buffers = {name: one for name, one in self._teacher.named_buffers() if name in kept}
 
-    def loss(self, given: Passed) -> Terms:
+    def loss(self, given: StepInputs) -> Terms:
         """The sum over the samples."""
         assert self._view is not None  # the trainer calls setup first
         features, total, log = given.features, [], {}

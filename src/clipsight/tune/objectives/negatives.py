@@ -19,7 +19,7 @@ from clipsight.attribution.match import exact
 from clipsight.errors import Unsupported
 from clipsight.towers.view import TextView
 from clipsight.tune.objectives.contrastive import sigmoid_loss
-from clipsight.tune.objectives.objective import Features, Needs, Plain, Scope, Terms
+from clipsight.tune.objectives.objective import BaseObjective, Needs, Scope, StepFeatures, Terms
 
 DEFAULT_KINDS = ("swap", "replace", "shuffle")
 
@@ -89,7 +89,7 @@ def own_hinge(
     return short.sum(dim=1) / foil_valid.sum(dim=1).clamp_min(1)
 
 
-class NegativeContrastive(Plain):
+class NegativeContrastive(BaseObjective):
     """The contrastive loss with false captions; it replaces the plain one.
 
     Args:
@@ -118,7 +118,7 @@ class NegativeContrastive(Plain):
         """False captions."""
         return Needs(foils=self.foils, foil_kinds=self.foil_kinds)
 
-    def loss(self, given: Features) -> Terms:
+    def loss(self, given: StepFeatures) -> Terms:
         """NegCLIP's loss, or SigLIP's with false texts where the model has a bias."""
         image, text, foils, valid = _units(given, self.foils)
         flat, there = rearrange(foils, "B k E -> (B k) E"), rearrange(valid, "B k -> (B k)")
@@ -136,7 +136,7 @@ class NegativeContrastive(Plain):
         return {"loss": loss, "foils": self.foils, "foil_kinds": list(self.foil_kinds)}
 
 
-class OwnNegatives(Plain):
+class OwnNegatives(BaseObjective):
     """Each picture with its own caption and that caption's false ones alone; it is added to a contrastive loss.
 
     Args:
@@ -177,7 +177,7 @@ class OwnNegatives(Plain):
         """False captions."""
         return Needs(foils=self.foils, foil_kinds=self.foil_kinds)
 
-    def loss(self, given: Features) -> Terms:
+    def loss(self, given: StepFeatures) -> Terms:
         """Mean over the images that have a false caption; 0 with its graph where none has one."""
         image, text, foils, valid = _units(given, self.foils)
         own, foil = (image * text).sum(-1), einsum(image, foils, "B E, B k E -> B k")
@@ -197,7 +197,7 @@ class OwnNegatives(Plain):
 
 
 def _units(
-    given: Features, count: int
+    given: StepFeatures, count: int
 ) -> tuple[Float[Tensor, "B E"], Float[Tensor, "B E"], Float[Tensor, "B k E"], Bool[Tensor, "B k"]]:
     """Unit features at least in float32: images, texts, the first `count` false texts, and which of these are there.
 

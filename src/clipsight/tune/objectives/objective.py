@@ -60,7 +60,7 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Features:
+class StepFeatures:
     """Features of a batch, as the towers give them, not L2-normalised.
 
     Attributes:
@@ -78,7 +78,7 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Passed:
+class StepInputs:
     """What a step hands to objectives of the scope "samples": one process's piece of the batch, run through the towers.
 
     Attributes:
@@ -88,7 +88,7 @@ class Passed:
 
     module: nn.Module
     batch: Batch
-    features: Features
+    features: StepFeatures
     question: Question | None
     step: int
 
@@ -134,7 +134,7 @@ class Objective(Protocol):
         ...
 
     def loss(self, given: Any) -> Terms:
-        """The loss of `Features` (scope "features") or of a `Passed` (scope "samples")."""
+        """The loss of `StepFeatures` (scope "features") or of a `StepInputs` (scope "samples")."""
         ...
 
     def after_step(self, step: int) -> None:
@@ -154,7 +154,7 @@ class Objective(Protocol):
         ...
 
 
-class Plain:
+class BaseObjective:
     """An objective's usual answers: nothing needed, nothing of its own, everything counts."""
 
     scope: Scope = "samples"

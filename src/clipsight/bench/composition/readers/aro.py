@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.order import order_options, spacy_tagger
-from clipsight.bench.composition.protocol import Counting, Mean, Protocol
-from clipsight.bench.composition.reading import BadRow, Row
+from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
 from clipsight.bench.composition.relations import MACCO, NOTEBOOK
+from clipsight.records.reading import BadRow, Row
 
 _LEAST_PAIRS = 25
 _ATTRIBUTION = Counting(average="macro", least=_LEAST_PAIRS)
@@ -69,21 +69,21 @@ _ORDER_NOTE = (
                     "vg_relation": Counting(average="macro", drop=NOTEBOOK),
                     "vg_attribution": _ATTRIBUTION,
                 },
-                means=(Mean(name="mean of 4", of=("vg_relation", "vg_attribution", *_ORDERS)),),
+                means=(ProtocolMean(name="mean of 4", of=("vg_relation", "vg_attribution", *_ORDERS)),),
             ),
             "macco": Protocol(
                 counting={
                     "vg_relation": Counting(average="macro", drop=MACCO),
                     "vg_attribution": _ATTRIBUTION,
                 },
-                means=(Mean(name="Order", of=_ORDERS),),
+                means=(ProtocolMean(name="Order", of=_ORDERS),),
                 note="160 relations are left out",
             ),
         },
         notes=(_ORDER_NOTE,),
     )
 )
-def aro(row: Row, source: Source) -> Iterator[Item]:
+def aro(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """Two captions and a box, or a picture's captions to shuffle, or five captions as shuffled before."""
     if source.annotation.split in _ORDERS:
         yield from _order(row, source)
@@ -107,7 +107,7 @@ def aro(row: Row, source: Source) -> Iterator[Item]:
     )
 
 
-def _order(row: Row, source: Source) -> Iterator[Item]:
+def _order(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     picture = source.picture(row.text("image"))
     if row.maybe("caption_options") is not None:
         made = {row.key: row.texts("caption_options")}

@@ -6,10 +6,10 @@ The authors score the picture side alone: each caption must find its picture.
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.bench.composition.reading import Row
+from clipsight.records.reading import Row
 
 
 @reader(
@@ -29,7 +29,7 @@ from clipsight.bench.composition.reading import Row
         protocols={"official": Protocol()},
     )
 )
-def cola(row: Row, source: Source) -> Iterator[Item]:
+def cola(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """[address of picture 1, caption 1, address of picture 2, caption 2]; pictures are found by file name."""
     yield source.item(
         row,

@@ -7,10 +7,10 @@ authors' own names, and the test rows without them as JSON.
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.bench.composition.reading import Row
+from clipsight.records.reading import Row
 
 
 @reader(
@@ -31,7 +31,7 @@ from clipsight.bench.composition.reading import Row
         protocols={"official": Protocol(), "vl_compo": Protocol()},
     )
 )
-def colorswap(row: Row, source: Source) -> Iterator[Item]:
+def colorswap(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """{"id", "caption_1", "caption_2", …}; pictures by "image_1", "image_url_1" or, without these, by id."""
     key = row.word("id")
     yield source.item(

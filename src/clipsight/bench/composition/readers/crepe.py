@@ -8,10 +8,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader, table_file
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader, table_file
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Mean, Protocol
-from clipsight.bench.composition.reading import BadRow, Row
+from clipsight.bench.composition.protocol import Protocol, ProtocolMean
+from clipsight.records.reading import BadRow, Row
 
 KINDS = ("atom", "swap", "negate")
 _COMPOUNDS = tuple((seen, data) for seen in ("seen", "unseen") for data in ("cc12m", "yfcc", "laion"))
@@ -20,7 +20,7 @@ _NEGATIVES = {
     "valid_hard_negs_comp": "comp",
     "valid_hard_negs_combined": "combined",
 }
-_ALL = Mean(name="mean of atom, swap, negate", of=KINDS)
+_ALL = ProtocolMean(name="mean of atom, swap, negate", of=KINDS)
 
 
 @reader(
@@ -65,7 +65,7 @@ _ALL = Mean(name="mean of atom, swap, negate", of=KINDS)
         ),
     )
 )
-def crepe(row: Row, source: Source) -> Iterator[Item]:
+def crepe(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """image_id, caption, hard_negs (a list as Python writes it) or three valid_hard_negs_…, x, y, width, height, n."""
     picture = source.picture(f"{row.word('image_id').strip()}.jpg", crop=row.box("x", "y", "width", "height"))
     productive = source.annotation.split in KINDS

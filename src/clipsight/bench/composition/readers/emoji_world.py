@@ -5,12 +5,12 @@ And its own guards, which need no files: nouns of scenes with one thing, and ret
 
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Choices, Item
-from clipsight.bench.composition.protocol import Mean, Protocol
+from clipsight.bench.composition.protocol import Protocol, ProtocolMean
 from clipsight.bench.composition.readers.retrieval import recalls
-from clipsight.bench.composition.reading import Row
 from clipsight.bench.composition.scenes import COLLECTION, KINDS, named_scene, scene_ref
+from clipsight.records.reading import Row
 from clipsight.world import nouns
 
 _SCENES = "held-out scenes"
@@ -20,7 +20,7 @@ _NOUNS = Choices(
 _ORIGIN = "clipsight.world, drawn when needed"
 
 
-def scenes(source: Source) -> Iterator[Row]:
+def scenes(source: BenchmarkFiles) -> Iterator[Row]:
     """(seed, index) of every scene asked for; a seed counts as line."""
     for seed in source.options.world_seeds:
         for index in range(source.options.world_count):
@@ -35,10 +35,10 @@ def scenes(source: Source) -> Iterator[Row]:
         folders=("",),
         annotations=(Annotation(split=_SCENES, files=(), rows=None, collection=COLLECTION),),
         rows=scenes,
-        protocols={"official": Protocol(means=(Mean(name="mean of 7 kinds", of=KINDS),))},
+        protocols={"official": Protocol(means=(ProtocolMean(name="mean of 7 kinds", of=KINDS),))},
     )
 )
-def world(row: Row, source: Source) -> Iterator[Item]:
+def world(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """One item for each foil of a scene."""
     seed, index = row.get(0), row.get(1)
     size = source.options.world_size
@@ -65,7 +65,7 @@ def world(row: Row, source: Source) -> Iterator[Item]:
         guard=True,
     )
 )
-def world_nouns(row: Row, source: Source) -> Iterator[Item]:
+def world_nouns(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """A scene with one thing; which of all nouns is it?"""
     seed, index = row.get(0), row.get(1)
     size = source.options.world_size
@@ -94,7 +94,7 @@ def world_nouns(row: Row, source: Source) -> Iterator[Item]:
         guard=True,
     )
 )
-def world_retrieval(row: Row, source: Source) -> Iterator[Item]:
+def world_retrieval(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """A scene and its captions."""
     seed, index = row.get(0), row.get(1)
     size = source.options.world_size

@@ -7,10 +7,10 @@ folder of a picture's path. Frames of YouCook2 are arrays with blue first.
 from collections.abc import Iterator
 from typing import Any
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, json_file, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, json_file, reader
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Mean, Protocol
-from clipsight.bench.composition.reading import BadRow, Malformed, Row
+from clipsight.bench.composition.protocol import Protocol, ProtocolMean
+from clipsight.records.reading import BadRow, Malformed, Row
 
 PARTS = (
     "eqbenag",
@@ -22,13 +22,15 @@ PARTS = (
     "eqbensd",
 )
 _MEANS = tuple(
-    Mean(
+    ProtocolMean(
         name=f"{metric}, mean of 5",
         of=(
             "eqbenag",
             "eqbengebc",
             "eqbenyoucook2",
-            Mean(name="Kubric", of=("eqbenkubric_loc", "eqbenkubric_cnt", "eqbenkubric_attr"), metric=metric),
+            ProtocolMean(
+                name="Kubric", of=("eqbenkubric_loc", "eqbenkubric_cnt", "eqbenkubric_attr"), metric=metric
+            ),
             "eqbensd",
         ),
         metric=metric,
@@ -37,7 +39,7 @@ _MEANS = tuple(
 )
 
 
-def pairs(source: Source) -> Iterator[Row | Malformed]:
+def pairs(source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     """The pairs of a file, however deep they lie."""
     for row in json_file(source):
         if isinstance(row, Malformed):
@@ -78,7 +80,7 @@ def _below(value: Any, line: int, key: str) -> Iterator[Row]:
         protocols={"official": Protocol(means=_MEANS), "vl_compo": Protocol(means=_MEANS)},
     )
 )
-def eqben(row: Row, source: Source) -> Iterator[Item]:
+def eqben(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """{"image0", "caption0", "image1", "caption1"}; of a list of captions the first counts."""
     files = [row.text(f"image{index}") for index in (0, 1)]
     part = files[0].split("/")[0]

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Mean, Protocol
-from clipsight.bench.composition.reading import BadRow, Malformed, Row, json_rows
+from clipsight.bench.composition.protocol import Protocol, ProtocolMean
+from clipsight.records.reading import BadRow, Malformed, Row, json_rows
 
 _FILES = {
     "replace_att": ("vl_checklist_attributes", 10_575, "visual_genome"),
@@ -20,12 +20,12 @@ _FILES = {
 }
 _METRICS = ("augmented", "original", "brittle")
 _MEANS = tuple(
-    Mean(name=f"replace, {metric}", of=("replace_att", "replace_rel"), metric=metric, weights="items")
+    ProtocolMean(name=f"replace, {metric}", of=("replace_att", "replace_rel"), metric=metric, weights="items")
     for metric in _METRICS
 )
 
 
-def both(source: Source) -> Iterator[Row | Malformed]:
+def both(source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     """The record with the caption and the record with its rewording as one."""
     twin = _twin(source.path)
     name = f"{source.name} beside {twin.name if twin else 'swapped_data'}"
@@ -73,7 +73,7 @@ def _twin(path: Path) -> Path | None:
         guard=True,
     )
 )
-def hard_positives(row: Row, source: Source) -> Iterator[Item]:
+def hard_positives(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """Two of {"image_path", "true_caption", "false_caption"}; boxes are cropped where both halves have one."""
     caption, rewording = (
         Row(value=row.get(name), line=row.line, key=row.key) for name in ("caption", "rewording")

@@ -5,10 +5,10 @@ Rows come in pairs: an odd question id and the even one after it. Statements are
 
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader, table_file
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader, table_file
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Counting, Mean, Protocol
-from clipsight.bench.composition.reading import BadRow, Malformed, Row
+from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
+from clipsight.records.reading import BadRow, Malformed, Row
 
 PATTERNS = (
     "Orientation and Direction",
@@ -22,11 +22,11 @@ PATTERNS = (
     "Viewpoint and Perspective",
 )
 _PROMPT = "a photo of {}"
-_ALL = Mean(name="mean of 9 patterns", of=PATTERNS)
+_ALL = ProtocolMean(name="mean of 9 patterns", of=PATTERNS)
 _PAIRS = 135
 
 
-def pairs(source: Source) -> Iterator[Row | Malformed]:
+def pairs(source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     """Two consecutive lines of the table as one record; a line whose partner is not beside it is malformed."""
     waiting: Row | None = None
     for row in table_file(source):
@@ -48,7 +48,7 @@ def _odd(row: Row) -> bool:
     return number.isdecimal() and int(number) % 2 == 1
 
 
-def _alone(row: Row | None, source: Source) -> Iterator[Malformed]:
+def _alone(row: Row | None, source: BenchmarkFiles) -> Iterator[Malformed]:
     if row is not None:
         reason = "the other question of its pair is not beside it"
         yield Malformed(file=source.name, line=row.line, reason=reason)
@@ -68,7 +68,7 @@ def _alone(row: Row | None, source: Source) -> Iterator[Malformed]:
         },
     )
 )
-def mmvp_vlm(row: Row, source: Source) -> Iterator[Item]:
+def mmvp_vlm(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """Two of {"Question ID", "Type", "Statement"}; the picture is Type/ID.jpg."""
     both = [Row(value=row.get(name), line=row.line, key=row.key) for name in ("first", "second")]
     pattern = both[0].text("Type").strip()

@@ -6,10 +6,10 @@ Paths in its tables are to be edited to one's own folders: a picture is also fou
 import ast
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader, table_file
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader, table_file
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Counting, Protocol
-from clipsight.bench.composition.reading import BadRow, Row
+from clipsight.records.reading import BadRow, Row
 
 _CHOICES = 4
 _FILES = {
@@ -41,7 +41,7 @@ _FILES = {
         notes=("Users report baselines below the published ones (m1k2zoo/negbench issue 2).",),
     )
 )
-def negbench(row: Row, source: Source) -> Iterator[Item]:
+def negbench(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """image_path, correct_answer, caption_0 … caption_3, correct_answer_template; or filepath, captions (a list)."""
     if "retrieval" in source.annotation.split:
         yield source.item(

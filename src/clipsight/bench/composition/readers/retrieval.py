@@ -8,24 +8,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, json_file, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, json_file, reader
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Mean, Protocol
-from clipsight.bench.composition.reading import BadRow, Malformed, Row
+from clipsight.bench.composition.protocol import Protocol, ProtocolMean
 from clipsight.bench.composition.rules import RANKS
+from clipsight.records.reading import BadRow, Malformed, Row
 
 TEST = "karpathy_test"
 _SIDES = {"i2t": "picture to captions", "t2i": "caption to pictures"}
 
 
-def recalls(split: str) -> tuple[Mean, ...]:
+def recalls(split: str) -> tuple[ProtocolMean, ...]:
     """Recall at each depth, both ways, as figures of their own."""
     return tuple(
-        Mean(name=f"{side} R@{k}", of=(split,), metric=f"{side}@{k}") for side in _SIDES for k in RANKS
+        ProtocolMean(name=f"{side} R@{k}", of=(split,), metric=f"{side}@{k}")
+        for side in _SIDES
+        for k in RANKS
     )
 
 
-def captioned(source: Source) -> Iterator[Row | Malformed]:
+def captioned(source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     """A record for each picture, {"image", "caption"}, whichever of the three forms the file has.
 
     Salesforce's is a list of them. Karpathy's object holds "images", each with its "split" and "sentences"; those of
@@ -43,7 +45,7 @@ def captioned(source: Source) -> Iterator[Row | Malformed]:
         yield Malformed(file=source.name, line=1, reason="it is an object without 'images'")
 
 
-def _karpathy(tables: dict[str, Row], source: Source) -> Iterator[Row | Malformed]:
+def _karpathy(tables: dict[str, Row], source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     def plain(one: Row) -> dict[str, Any] | None:
         if one.text("split") != "test":
             return None
@@ -59,7 +61,7 @@ def _karpathy(tables: dict[str, Row], source: Source) -> Iterator[Row | Malforme
     yield from _each(tables["images"], source, plain)
 
 
-def _coco(tables: dict[str, Row], source: Source) -> Iterator[Row | Malformed]:
+def _coco(tables: dict[str, Row], source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     captions: dict[str, list[str]] = {}
 
     def note(one: Row) -> None:
@@ -73,7 +75,7 @@ def _coco(tables: dict[str, Row], source: Source) -> Iterator[Row | Malformed]:
 
 
 def _each(
-    table: Row, source: Source, make: Callable[[Row], dict[str, Any] | None]
+    table: Row, source: BenchmarkFiles, make: Callable[[Row], dict[str, Any] | None]
 ) -> Iterator[Row | Malformed]:
     """What is made of the elements of a list inside the file; where nothing is, the element does not count."""
     if not isinstance(table.value, list):
@@ -91,7 +93,7 @@ def _each(
                 yield replace(one, value=made)
 
 
-def _item(row: Row, source: Source) -> Iterator[Item]:
+def _item(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """{"image", "caption": [one or more]}."""
     yield source.item(
         row,

@@ -5,10 +5,10 @@ Files are objects from an index as text to a record; an index is missing in `swa
 
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Mean, Protocol
-from clipsight.bench.composition.reading import Row
+from clipsight.bench.composition.protocol import Protocol, ProtocolMean
+from clipsight.records.reading import Row
 
 COUNTS = {
     "add_att": 692,
@@ -21,13 +21,13 @@ COUNTS = {
 }
 SUBSETS = tuple(COUNTS)
 _TYPES = tuple(
-    Mean(name=kind, of=tuple(subset for subset in SUBSETS if subset.startswith(kind)))
+    ProtocolMean(name=kind, of=tuple(subset for subset in SUBSETS if subset.startswith(kind)))
     for kind in ("add", "replace", "swap")
 )
-_ALL = Mean(name="mean of 7 subsets", of=SUBSETS)
+_ALL = ProtocolMean(name="mean of 7 subsets", of=SUBSETS)
 _OTHERS = (
-    Mean(name="mean of 3 types", of=_TYPES),
-    Mean(name="all items", of=SUBSETS, weights="items"),
+    ProtocolMean(name="mean of 3 types", of=_TYPES),
+    ProtocolMean(name="all items", of=SUBSETS, weights="items"),
     *_TYPES,
 )
 
@@ -50,14 +50,14 @@ _OTHERS = (
             "vl_compo": Protocol(means=(_ALL, *_OTHERS)),
             "macco": Protocol(
                 means=(
-                    Mean(name="Relation", of=("replace_rel",)),
-                    Mean(name="Attribute", of=("add_att", "replace_att", "swap_att")),
+                    ProtocolMean(name="Relation", of=("replace_rel",)),
+                    ProtocolMean(name="Attribute", of=("add_att", "replace_att", "swap_att")),
                 )
             ),
         },
     )
 )
-def sugarcrepe(row: Row, source: Source) -> Iterator[Item]:
+def sugarcrepe(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """{"filename", "caption", "negative_caption"}."""
     yield source.item(
         row,

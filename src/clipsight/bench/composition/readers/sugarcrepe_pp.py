@@ -6,21 +6,21 @@ cannot help.
 
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Mean, Protocol
-from clipsight.bench.composition.reading import Row
+from clipsight.bench.composition.protocol import Protocol, ProtocolMean
+from clipsight.records.reading import Row
 
 COUNTS = {"replace_att": 788, "replace_obj": 1652, "replace_rel": 1406, "swap_att": 666, "swap_obj": 245}
 SUBSETS = tuple(COUNTS)
 _OFFICIAL = Protocol(
     means=(
-        Mean(name="ITT, mean of 5 subsets", of=SUBSETS, metric="itt"),
-        Mean(name="TOT, mean of 5 subsets", of=SUBSETS, metric="tot"),
+        ProtocolMean(name="ITT, mean of 5 subsets", of=SUBSETS, metric="itt"),
+        ProtocolMean(name="TOT, mean of 5 subsets", of=SUBSETS, metric="tot"),
     ),
     note="both conditions of TOT are asked, as in the authors' code; their README states the first alone",
 )
-_TEXT_ONLY = Protocol(means=(Mean(name="TOT, mean of 5 subsets", of=SUBSETS),), note=_OFFICIAL.note)
+_TEXT_ONLY = Protocol(means=(ProtocolMean(name="TOT, mean of 5 subsets", of=SUBSETS),), note=_OFFICIAL.note)
 _ORIGIN = "Sri-Harsha/scpp @c083bbf, data/*.json (MIT; the README says CC BY 4.0)"
 _FOLDERS = ("sugarcrepe_pp", "scpp/data", "scpp", "sugarcrepe_pp/data")
 
@@ -38,7 +38,7 @@ _FOLDERS = ("sugarcrepe_pp", "scpp/data", "scpp", "sugarcrepe_pp/data")
         protocols={"official": _OFFICIAL},
     )
 )
-def sugarcrepe_pp(row: Row, source: Source) -> Iterator[Item]:
+def sugarcrepe_pp(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """{"id", "filename", "caption", "caption2", "negative_caption"}."""
     yield source.item(
         row,
@@ -63,7 +63,7 @@ def sugarcrepe_pp(row: Row, source: Source) -> Iterator[Item]:
         guard=True,
     )
 )
-def sugarcrepe_pp_text(row: Row, source: Source) -> Iterator[Item]:
+def sugarcrepe_pp_text(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """As `sugarcrepe_pp`; the picture is not asked for."""
     yield source.item(
         row,

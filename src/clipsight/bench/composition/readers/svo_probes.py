@@ -5,10 +5,10 @@ The release is a list of addresses, many of them dead by now: how many pictures 
 
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader, table_file
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader, table_file
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.bench.composition.reading import BadRow, Row
+from clipsight.records.reading import BadRow, Row
 
 KINDS = ("subj_neg", "verb_neg", "obj_neg")
 
@@ -25,7 +25,7 @@ KINDS = ("subj_neg", "verb_neg", "obj_neg")
         protocols={"official": Protocol(), "vl_compo": Protocol()},
     )
 )
-def svo_probes(row: Row, source: Source) -> Iterator[Item]:
+def svo_probes(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """sentence, pos_triplet, neg_triplet, pos_url, neg_url, pos_image_id, neg_image_id, subj_neg, verb_neg, obj_neg."""
     kinds = [kind for kind in KINDS if row.text(kind).strip().lower() in ("true", "1")]
     if not kinds:

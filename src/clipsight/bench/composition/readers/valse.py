@@ -5,10 +5,10 @@ Of the annotators' three votes at least two went to the caption in the items cal
 
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Counting, Mean, Protocol
-from clipsight.bench.composition.reading import Row
+from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
+from clipsight.records.reading import Row
 
 COUNTS = {
     "existence": (534, 505),
@@ -33,16 +33,16 @@ _COLLECTIONS = {
     "v7w_": "visual7w",
 }
 """Collections by how their files are called; SWiG's are told by the record, all others are of COCO 2017."""
-_SUBSETS = Mean(name="mean of 11 subsets", of=tuple(COUNTS))
-_PHENOMENA = Mean(
+_SUBSETS = ProtocolMean(name="mean of 11 subsets", of=tuple(COUNTS))
+_PHENOMENA = ProtocolMean(
     name="mean of 7 phenomena",
     of=(
         "existence",
         "plurals",
-        Mean(name="counting", of=("counting-hard", "counting-small-quant", "counting-adversarial")),
+        ProtocolMean(name="counting", of=("counting-hard", "counting-small-quant", "counting-adversarial")),
         "relations",
-        Mean(name="actions", of=("action-replacement", "actant-swap")),
-        Mean(name="coreference", of=("coreference-standard", "coreference-hard")),
+        ProtocolMean(name="actions", of=("action-replacement", "actant-swap")),
+        ProtocolMean(name="coreference", of=("coreference-standard", "coreference-hard")),
         "foil-it",
     ),
 )
@@ -85,9 +85,12 @@ _VALIDATED = {"*": Counting(tag=VALIDATED)}
             "macco": Protocol(
                 counting=_VALIDATED,
                 means=(
-                    Mean(
+                    ProtocolMean(
                         name="Relation",
-                        of=(Mean(name="Action", of=("action-replacement", "actant-swap")), "relations"),
+                        of=(
+                            ProtocolMean(name="Action", of=("action-replacement", "actant-swap")),
+                            "relations",
+                        ),
                     ),
                 ),
                 note="whether MACCO scored all items or the validated ones is not known; these are the validated ones",
@@ -95,7 +98,7 @@ _VALIDATED = {"*": Counting(tag=VALIDATED)}
         },
     )
 )
-def valse(row: Row, source: Source) -> Iterator[Item]:
+def valse(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """{"dataset", "image_file", "caption", "foil", "mturk": {"caption", "foil", "other"}, …}."""
     file = row.text("image_file")
     swig = row.text("dataset").lower() == "swig"

@@ -5,10 +5,10 @@
 
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Counting, Mean, Protocol
-from clipsight.bench.composition.reading import BadRow, Row
+from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
+from clipsight.records.reading import BadRow, Row
 
 _ATTRIBUTES = {
     "vaw": {"action": 3039, "color": None, "material": 11835, "size": 15321, "state": 4939},
@@ -51,10 +51,10 @@ def _object_path(aspect: str, kind: str, value: str) -> str:
     return f"Object/{aspect}/{folder}/{inner}{kind}_{value}"
 
 
-def _object_means(aspect: str) -> tuple[Mean, ...]:
+def _object_means(aspect: str) -> tuple[ProtocolMean, ...]:
     values = next(iter(_OBJECTS[aspect].values()))
     return tuple(
-        Mean(
+        ProtocolMean(
             name=f"Object {aspect} {value}",
             of=tuple(_object_path(aspect, kind, value) for kind in _OBJECTS[aspect]),
         )
@@ -62,27 +62,27 @@ def _object_means(aspect: str) -> tuple[Mean, ...]:
     )
 
 
-_ATTRIBUTE = Mean(
+_ATTRIBUTE = ProtocolMean(
     name="Attribute",
     of=tuple(
-        Mean(name=f"Attribute {kind}", of=tuple(f"Attribute/{data}/{kind}" for data in _ATTRIBUTES))
+        ProtocolMean(name=f"Attribute {kind}", of=tuple(f"Attribute/{data}/{kind}" for data in _ATTRIBUTES))
         for kind in _ATTRIBUTES["vg"]
     ),
 )
-_RELATION = Mean(
+_RELATION = ProtocolMean(
     name="Relation",
     of=(
-        Mean(
+        ProtocolMean(
             name="Relation action",
             of=("Relation/hake_action", "Relation/swig_action", "Relation/vg/action"),
         ),
-        Mean(name="Relation spatial", of=("Relation/vg/spatial",)),
+        ProtocolMean(name="Relation spatial", of=("Relation/vg/spatial",)),
     ),
 )
-_OBJECT = Mean(name="Object", of=(*_object_means("Location"), *_object_means("Size")))
+_OBJECT = ProtocolMean(name="Object", of=(*_object_means("Location"), *_object_means("Size")))
 _PARTS = tuple(part for mean in (_OBJECT, _ATTRIBUTE, _RELATION) for part in (mean, *mean.of))
-_ALL = Mean(name="mean of Object, Attribute, Relation", of=(_OBJECT, _ATTRIBUTE, _RELATION))
-_MEANS = (_ALL, *(part for part in _PARTS if isinstance(part, Mean)))
+_ALL = ProtocolMean(name="mean of Object, Attribute, Relation", of=(_OBJECT, _ATTRIBUTE, _RELATION))
+_MEANS = (_ALL, *(part for part in _PARTS if isinstance(part, ProtocolMean)))
 
 
 @reader(
@@ -119,7 +119,7 @@ _MEANS = (_ALL, *(part for part in _PARTS if isinstance(part, Mean)))
         },
     )
 )
-def vl_checklist(row: Row, source: Source) -> Iterator[Item]:
+def vl_checklist(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """[picture, {"POS": [phrase, …], "NEG": [phrase, …]}]; the first phrase of each counts."""
     phrases = Row(value=row.get(1), line=row.line, key=row.key)
     if not isinstance(phrases.value, dict):

@@ -7,10 +7,10 @@ count as further questions. File names say which: `OBJECT_PREPOSITION_OBJECT.jpe
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
-from clipsight.bench.composition.protocol import Mean, Protocol
-from clipsight.bench.composition.reading import BadRow, Row
+from clipsight.bench.composition.protocol import Protocol, ProtocolMean
+from clipsight.records.reading import BadRow, Row
 
 _CONTROLLED = {"A": ("controlled_images_dataset", 412), "B": ("controlled_clevr_dataset", 408)}
 _ASKED = {
@@ -19,7 +19,7 @@ _ASKED = {
     "vg_one": ("vg_qa_one_obj", 1160, "visual_genome"),
     "vg_two": ("vg_qa_two_obj", 291, "visual_genome"),
 }
-_ALL = Mean(name="mean of 6", of=(*_CONTROLLED, *_ASKED))
+_ALL = ProtocolMean(name="mean of 6", of=(*_CONTROLLED, *_ASKED))
 _OPPOSITE = {
     "left": "left and right",
     "right": "left and right",
@@ -50,20 +50,24 @@ _OPPOSITE = {
             "official": Protocol(
                 means=(
                     _ALL,
-                    Mean(name="controlled", of=("A", "B")),
-                    Mean(name="COCO", of=("coco_one", "coco_two")),
-                    Mean(name="Visual Genome", of=("vg_one", "vg_two")),
+                    ProtocolMean(name="controlled", of=("A", "B")),
+                    ProtocolMean(name="COCO", of=("coco_one", "coco_two")),
+                    ProtocolMean(name="Visual Genome", of=("vg_one", "vg_two")),
                 )
             ),
             "vl_compo": Protocol(means=(_ALL,)),
             "macco": Protocol(
-                means=(Mean(name="mean of 6", of=("A", "B", "coco_one", "coco_two", "vg_one", "coco_two")),),
+                means=(
+                    ProtocolMean(
+                        name="mean of 6", of=("A", "B", "coco_one", "coco_two", "vg_one", "coco_two")
+                    ),
+                ),
                 note="MACCO's script scores COCO-two a second time in place of Visual-Genome-two, and so does this",
             ),
         },
     )
 )
-def whatsup(row: Row, source: Source) -> Iterator[Item]:
+def whatsup(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """{"image_path", "caption_options": [right, wrong, wrong, wrong]}, or [picture id, right, wrong]."""
     split = source.annotation.split
     if split in _CONTROLLED:

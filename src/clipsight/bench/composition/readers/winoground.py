@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.bench.composition.reading import Row
+from clipsight.records.reading import Row
 
 _NOTE = (
     "400 items: one more group is a quarter of a point. MACCO also scores 171 items that need no further skills, a "
@@ -24,7 +24,7 @@ _NOTE = (
         notes=(_NOTE,),
     )
 )
-def winoground(row: Row, source: Source) -> Iterator[Item]:
+def winoground(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """{"id", "image_0", "image_1", "caption_0", "caption_1", "tag", "secondary_tag", "collapsed_tag", …}."""
     tags = [row.maybe(name) for name in ("collapsed_tag", "tag", "secondary_tag")]
     yield source.item(

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from clipsight.bench.composition.benchmark import Annotation, Benchmark, ReadOptions, Source, reader
+from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, ReadOptions, reader
 from clipsight.bench.composition.item import Choices, Item, PictureRef
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.bench.composition.reading import BadRow, Malformed, Row, csv_rows
 from clipsight.errors import Unsupported
 from clipsight.language.prompts import resolve_templates
+from clipsight.records.reading import BadRow, Malformed, Row, csv_rows
 
 IMAGENET = "imagenet"
 _OTHERS = "others"
@@ -33,7 +33,7 @@ FOLDER/
 or a table with a line of names: filepath,label"""
 
 
-def classified(source: Source) -> Iterator[Row | Malformed]:
+def classified(source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     """A record for each picture of each place: where it lies, its class, the split it counts for, the classes."""
     if not source.options.zero_shot:
         raise Unsupported(
@@ -188,7 +188,7 @@ def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malfo
         tree=_TREE,
     )
 )
-def zero_shot(row: Row, source: Source) -> Iterator[Item]:
+def zero_shot(row: Row, source: BenchmarkFiles) -> Iterator[Item]:
     """A picture of a class."""
     yield source.item(
         row,

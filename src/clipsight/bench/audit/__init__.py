@@ -1,0 +1,1 @@
+"""An audit of models: attribution gap, composition and guards on one page."""

@@ -1,0 +1,1 @@
+"""Finding and reading weights and configurations. Untrusted input ends here."""

@@ -1,0 +1,72 @@
+"""A short name for a set of weights, to tell results of different weights apart."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clipsight.checkpoints.weight_files import WeightFile
+from clipsight.store.disk import entry_name, open_cache
+
+_DIGITS = 12
+_WORTH_KEEPING = 64 * 2**20
+"""Bytes of a file from which reading a fingerprint is clearly faster than taking it."""
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Twelve hexadecimal digits of the SHA-256 over names, shapes and values of the state dict, sorted by name.
+
+    Every value counts, floating-point ones as float32: the same numbers give the same fingerprint on any device and in
+    any number type that holds them exactly. The activation is not a weight and does not count.
+    """
+    return state_fingerprint(module.state_dict())
+
+
+def state_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """`fingerprint` of a model that has these weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        plain = tensor.detach()
+        digest.update(as_bytes(plain.float() if plain.is_floating_point() else plain))
+    return digest.hexdigest()[:_DIGITS]
+
+
+def remembered_fingerprint(module: nn.Module, file: WeightFile, model_cfg: Mapping[str, Any]) -> str:
+    """`fingerprint` of a module that was just filled from a file; for a large file it is taken once.
+
+    The file counts as the same while its inode, size and both of its times stay the same.
+    """
+    kept_on_disk = open_cache() if file.size >= _WORTH_KEEPING else None
+    if kept_on_disk is None:
+        return fingerprint(module)
+    made_by = [version("open_clip_torch"), own_code()]
+    depends = [str(file.path.resolve()), file.stamp, file.entry, model_cfg, made_by]
+    name = entry_name("weights", json.dumps(depends, sort_keys=True).encode())
+    if (kept := kept_on_disk.read(name)) is not None:
+        return kept.decode()
+    mark = fingerprint(module)
+    kept_on_disk.write(name, mark.encode())
+    return mark
+
+
+@cache
+def own_code() -> str:
+    """Hash of the source that makes features of weights and texts: what it worked out is not another version's."""
+    house = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    rooms = ("checkpoints", "language", "towers")
+    for file in sorted(file for room in rooms for file in (house / room).rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def as_bytes(tensor: Tensor) -> memoryview:
+    """A tensor's values as they lie in memory, without another copy on the CPU."""
+    return tensor.contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data

@@ -1,0 +1,86 @@
+"""The rule tagger: the roles of a caption's words, with nothing but this package.
+
+Deterministic; word lists and rules only. What it is right about is measured by `scripts/evaluate_roles.py`.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from clipsight.roles.lexicon import lexicon
+from clipsight.roles.rules.assign import Meaning, letters
+from clipsight.roles.rules.fixed_phrases import resolve_phrases
+from clipsight.roles.rules.links import Relations, Triple
+from clipsight.roles.rules.phrases import Tagged, gather
+from clipsight.roles.rules.pos_tags import tag_words
+from clipsight.roles.rules.position import AND, COMMA, STOP
+from clipsight.roles.schema import CaptionRoles, Role, RoleRelation, RoleWord, find_words
+
+RULES_VERSION = "1"
+"""Changes when the rules give other roles; the word lists have a version of their own."""
+
+_BREAKS = tuple(
+    (re.compile(marks), name) for marks, name in ((r"[.;:!?\n|]", STOP), (r"[,()]", COMMA), (r"[&/+]", AND))
+)
+_ROLE: dict[str, Role] = {"o": "object", "a": "attribute", "r": "relation", "-": "other"}
+_MOSTLY = 0.6
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A caption's words, what they are, and what was made of them."""
+
+    caption: Tagged
+    letters: list[str]
+    links: list[tuple[int, int]]
+    triples: list[Triple]
+
+
+def analyse(caption: str, words: tuple[RoleWord, ...] | None = None) -> Analysis:
+    """Tags, roles as letters (o, a, r, -), links and triples."""
+    words = find_words(caption) if words is None else words
+    gaps = [caption[a.end : b.start] for a, b in pairwise(words)]
+    breaks = ["", *(_break(gap) for gap in gaps)][: len(words)]
+    lower = [word.text.lower().replace("’", "'") for word in words]
+    owners = [
+        gap.startswith(("' ", "’ ")) and word.endswith("s") for gap, word in zip(gaps, lower, strict=False)
+    ]
+    forced = resolve_phrases(lower, breaks)
+    for i, owner in enumerate(owners):
+        if owner and not forced[i]:
+            forced[i] = "NP"
+    tagged = Tagged(lower, tag_words(lower, breaks, forced, _capitals(words, breaks)), breaks)
+    meaning = Meaning(tagged, gather(tagged))
+    phrases = meaning.settle()
+    found = Relations(tagged, phrases)
+    return Analysis(tagged, letters(len(words), phrases, meaning.loose), found.links, found.triples)
+
+
+def roles_by_rules(caption: str) -> CaptionRoles:
+    """The roles of a caption's words by the rules; see `roles.extract_roles`."""
+    words = find_words(caption)
+    return as_roles(caption, words, analyse(caption, words))
+
+
+def as_roles(caption: str, words: tuple[RoleWord, ...], analysis: Analysis) -> CaptionRoles:
+    """An analysis in the schema of all extractors."""
+    return CaptionRoles(
+        caption=caption,
+        words=words,
+        roles=tuple(_ROLE[letter] for letter in analysis.letters),
+        links=tuple(sorted(analysis.links)),
+        relations=tuple(RoleRelation(subject=s, words=w, object=o) for s, w, o in analysis.triples),
+        extractor="rules",
+        version=f"{RULES_VERSION}+{lexicon().version}",
+    )
+
+
+def _break(gap: str) -> str:
+    return next((name for marks, name in _BREAKS if marks.search(gap)), "")
+
+
+def _capitals(words: tuple[RoleWord, ...], breaks: list[str]) -> list[bool]:
+    """Which words are written large for their own sake: no sentence begins with them, and not everything is large."""
+    large = [word.text[0].isupper() for word in words]
+    shouted = sum(large) > _MOSTLY * len(words)
+    return [own and not shouted and i > 0 and breaks[i] != STOP for i, own in enumerate(large)]

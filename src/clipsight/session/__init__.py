@@ -1,0 +1,1 @@
+"""A session with one model: encode a picture once, ask many questions."""
