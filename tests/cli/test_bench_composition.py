@@ -147,7 +147,7 @@ def test_parts_fill_a_cache_that_the_whole_run_finds(run, monkeypatch):
 
         return nullcontext(lambda what, done, total: told_of.append(what))
 
-    monkeypatch.setattr(bench_composition, "told", watched)
+    monkeypatch.setattr(bench_composition, "progress_bar", watched)
     code, whole, _ = composition(run, *words)
     assert code == 0
     assert set(told_of) == {"files"}  # nothing was left to encode

@@ -249,7 +249,7 @@ def test_markup_in_names_is_printed_not_obeyed(asked, run):
 
 def test_a_bar_for_windows_is_drawn_under_that_of_pictures_and_goes_away():
     seen = []
-    for _ in progress.watched(["a", "b"], 2, str):
+    for _ in progress.with_progress(["a", "b"], 2, str):
         running, parts = progress._RUNNING.get()
         task = next(task for task in running.tasks if task.id == parts)
         seen.append((task.visible, task.completed))

@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from clipsight.checkpoints import fingerprint as fingerprint_module
 from clipsight.errors import ClipsightWarning
-from clipsight.language import disk_cache, text_store
+from clipsight.session import text_store
 from clipsight.session.text_cache import TextCache
 from clipsight.session.text_store import TextStore
+from clipsight.store import disk as disk_cache
 from clipsight.store.disk import DiskCache, cache_path, entry_name, open_cache
-from clipsight.towers import fingerprint as fingerprint_module
 from clipsight.towers.encode_texts import encode_texts
 from clipsight.towers.families import towers_of
 from clipsight.towers.loading import load_model

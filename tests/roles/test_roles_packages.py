@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clipsight.errors import Unsupported
-from clipsight.language import roles_spacy, roles_textblob
+from clipsight.roles import by_spacy, by_textblob
 from clipsight.roles.extract import CaptionRoles, extract_roles
 
 LETTER = {"object": "o", "attribute": "a", "relation": "r", "other": "-"}
@@ -56,8 +56,8 @@ def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if neither package were installed."""
     for name in ("textblob", "textblob.taggers", "spacy"):
         monkeypatch.setitem(sys.modules, name, None)
-    roles_textblob._tagger.cache_clear()
-    roles_spacy._load.cache_clear()
+    by_textblob._tagger.cache_clear()
+    by_spacy._load.cache_clear()
 
 
 @pytest.mark.usefixtures("hidden")
@@ -145,6 +145,6 @@ def test_a_spacy_pipeline_without_a_tagger_is_refused():
 
 def test_a_spacy_pipeline_that_is_not_installed_is_named():
     pytest.importorskip("spacy", reason='pip install "clipsight[words]"')
-    roles_spacy._load.cache_clear()
+    by_spacy._load.cache_clear()
     with pytest.raises(Unsupported, match="python -m spacy download en_no_such_pipeline"):
         extract_roles("a dog", "spacy", pipeline="en_no_such_pipeline")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clipsight.roles.extract import CaptionRoles, Relation, Word, extract_roles, find_words
+from clipsight.roles.extract import CaptionRoles, RoleRelation, RoleWord, extract_roles, find_words
 from clipsight.roles.nearest import nearest_links, nearest_relations
 from clipsight.world import make_scene
 
@@ -72,11 +72,11 @@ def make(**changes: object) -> CaptionRoles:
     ("changes", "told"),
     [
         ({"roles": ("object",)}, "3 words have 1 roles"),
-        ({"words": (Word(text="red", start=1, end=4),) * 3}, "is not at 1:4"),
+        ({"words": (RoleWord(text="red", start=1, end=4),) * 3}, "is not at 1:4"),
         ({"links": ((1, 0),)}, "has word 1, 'dog', as attribute"),
         ({"links": ((0, 7),)}, "names word 7, and there are 3"),
-        ({"relations": (Relation(subject=1, words=(), object=None),)}, "has no words"),
-        ({"relations": (Relation(subject=0, words=(2,), object=None),)}, "'red', as object"),
+        ({"relations": (RoleRelation(subject=1, words=(), object=None),)}, "has no words"),
+        ({"relations": (RoleRelation(subject=0, words=(2,), object=None),)}, "'red', as object"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, object], told: str):
@@ -119,7 +119,7 @@ def test_a_column_of_words(objects: object):
     found = extract_roles(CAPTION, "column", spans=spans, relations=[(3, [4], 6)])
     assert found.texts("object") == ("dog", "cats")
     assert found.texts("relation") == ("chases",)
-    assert found.relations == (Relation(subject=3, words=(4,), object=6),)
+    assert found.relations == (RoleRelation(subject=3, words=(4,), object=6),)
     assert found.extractor == "column"
 
 
@@ -182,7 +182,7 @@ def test_nearest_nouns():
     )
     assert nearest_links(roles) == ((0, 2), (8, 6))
     assert nearest_relations(roles) == (
-        Relation(subject=2, words=(3, 4), object=6),
-        Relation(subject=6, words=(7,), object=None),
+        RoleRelation(subject=2, words=(3, 4), object=6),
+        RoleRelation(subject=6, words=(7,), object=None),
     )
     assert nearest_links(("attribute",)) == ()
