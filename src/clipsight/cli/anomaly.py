@@ -35,7 +35,7 @@ AnomalyFormat = Literal["png", "npz", "json"]
 class AnomalyOutput(OutputOptions):
     """Where results go, and as what."""
 
-    format: Annotated[tuple[AnomalyFormat, ...], Parameter(consume_multiple=True, show_default=False)] = ()
+    format: Annotated[tuple[AnomalyFormat, ...], Parameter(show_default=False)] = ()
     """File formats to write. Defaults to the suffix of the file name given to --out, else png."""
 
 
@@ -45,7 +45,7 @@ def anomaly(
     /,
     *,
     text: TextWords = (),
-    domain: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)] = ("auto",),
+    domain: Annotated[tuple[str, ...], Parameter(show_default=" ".join)] = ("auto",),
     normal: Several = (),
     abnormal: Several = (),
     method: Method = "anoclip",

@@ -43,7 +43,7 @@ def build_app() -> App:
         help="See what CLIP sees. Start with `clipsight demo`, which needs no network.",
         help_epilogue=EXIT_CODES,
         help_format="markdown",
-        default_parameter=Parameter(negative=""),
+        default_parameter=Parameter(negative="", consume_multiple=True),  # `-t dog cat`
         suppress_keyboard_interrupt=False,
         version=_version,
     )

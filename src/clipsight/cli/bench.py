@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BENCH = verb_group("bench", 130, "Measure recipes, tasks and composition, or audit a model.")
 ALL = "all"
 Seeds = Annotated[
-    tuple[int, ...], Parameter(consume_multiple=True, show_default=lambda given: " ".join(map(str, given)))
+    tuple[int, ...], Parameter(show_default=lambda given: " ".join(map(str, given)))
 ]
 LEGEND = (
     "AUROC, pointing: maps of the nouns that are present against their visible pixels; mIoU: pixels of objects, named "
@@ -55,7 +55,7 @@ class BenchModelOptions(ModelOptions):
 class RecipeOptions:
     """What to measure."""
 
-    recipes: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)] = (ALL,)
+    recipes: Annotated[tuple[str, ...], Parameter(show_default=" ".join)] = (ALL,)
     """Recipes by id, as listed by `clipsight methods`; `all` for all of them."""
 
     seeds: Seeds = (101, 102, 103)

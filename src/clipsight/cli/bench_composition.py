@@ -27,7 +27,7 @@ class CompareOptions:
     compare: bool = False
     """Show published scores of the same protocol beside these, with their grade and the difference."""
 
-    compare_to: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = ()
+    compare_to: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Only compare with these published models, such as "NegCLIP"."""
 
 

@@ -51,7 +51,7 @@ class BenchmarkOptions:
     hard_positives, sugarcrepe_pp_text, world_nouns, world_retrieval, zero_shot; `auto` for those whose data are
     present, `none` for none."""
 
-    zero_shot: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, show_default=False)] = ()
+    zero_shot: Annotated[tuple[Path, ...], Parameter(show_default=False)] = ()
     """Images to classify: a folder of class folders, such as ImageNet's validation images, or a .csv table with
     `filepath` and `label`."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clipsight.session.lens import Lens
 
 NONE = "none"
-SeveralShown = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)]
+SeveralShown = Annotated[tuple[str, ...], Parameter(show_default=" ".join)]
 """Several values after one flag, or the flag repeated; the default is shown."""
 
 

@@ -27,7 +27,7 @@ Images = Annotated[
         help='Image files, folders, or patterns such as "photos/*.jpg". A folder stands for the images in it.',
     ),
 ]
-Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
+Several = Annotated[tuple[str, ...], Parameter(show_default=False)]
 """Several values after one flag, or the flag repeated."""
 Templates = Annotated[
     tuple[str, ...],
@@ -123,7 +123,7 @@ class OutputOptions:
     out: Path | None = None
     """Folder for the results, or a file name if there is one image. Defaults to the working directory."""
 
-    format: Annotated[tuple[Format, ...], Parameter(consume_multiple=True, show_default=False)] = ()
+    format: Annotated[tuple[Format, ...], Parameter(show_default=False)] = ()
     """File formats to write. Defaults to the suffix of the file name given to --out, else png."""
 
     overwrite: bool = False

@@ -44,7 +44,7 @@ class SegmentOutput(OutputOptions):
     """Where results go, and as what."""
 
     # labels and geojson are forms that only a segmentation has
-    format: Annotated[tuple[SegmentFormat, ...], Parameter(consume_multiple=True, show_default=False)] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+    format: Annotated[tuple[SegmentFormat, ...], Parameter(show_default=False)] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     """What to write. png: a sheet to look at; labels: the label map as `.labels.png`, 0 for nothing or background, then
     the names in order from 1; npz: everything; json: areas and run-length masks; geojson: outlines in pixels. Defaults
     to the suffix of the file name given to --out, else png."""

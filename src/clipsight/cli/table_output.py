@@ -19,7 +19,7 @@ class TableOutput(OutputOptions):
     out: Path | None = None
     """Folder for the results, or a .json file name if there is one image."""
 
-    format: Annotated[tuple[Literal["json"], ...], Parameter(consume_multiple=True, show_default=False)] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+    format: Annotated[tuple[Literal["json"], ...], Parameter(show_default=False)] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     """Write `<image's stem>.<command>.json` to --out, or to the working directory."""
 
     def plan(self, pictures: Sequence[str], verb: str) -> dict[str, list[Path]]:

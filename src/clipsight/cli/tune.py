@@ -39,7 +39,7 @@ DATA, MATCHING, SETTINGS, LOSSES, CAE_LOSS = (
 )  # fmt: skip
 
 Variants = Annotated[tuple[Variant, ...], Parameter(consume_multiple=True)]
-Weights = Annotated[tuple[float, ...], Parameter(consume_multiple=True, show_default=False)]
+Weights = Annotated[tuple[float, ...], Parameter(show_default=False)]
 
 
 @verb(1, group=TUNE)

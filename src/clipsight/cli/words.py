@@ -28,7 +28,7 @@ MOST = 5
 
 # Not `TextWords`: --label names models here.
 Caption = Annotated[
-    tuple[str, ...], Parameter(name=("--text", "-t"), consume_multiple=True, show_default=False)
+    tuple[str, ...], Parameter(name=("--text", "-t"), show_default=False)
 ]
 
 

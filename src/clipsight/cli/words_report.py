@@ -29,15 +29,15 @@ class WordsModels(SeveralModels):
     """Which model scores the words; with --corpus several, side by side."""
 
     # One word each: an image may follow.
-    model: Annotated[tuple[str, ...], Parameter(show_default=" ".join)] = (DEFAULT_MODEL,)
+    model: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=" ".join)] = (DEFAULT_MODEL,)
     """As for `clipsight explain`. With --corpus, repeat it to compare several models, or give one model several
     --pretrained."""
 
-    pretrained: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    pretrained: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = ()
     """open_clip tag, or path of a weight file, as for `clipsight explain`. With several models, one for each --model in
     the same order; `none` for a model that needs none."""
 
-    label: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    label: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = ()
     """Names of the models in the report. Default to model name and weights."""
 
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
@@ -69,7 +69,7 @@ class CorpusReport:
     report: Path | None = None
     """File for the report: .html, with all figures in a .json beside it, or .json alone."""
 
-    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = ()
+    methods: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Attributions to run, such as `attention.rollout` or `perturbation.drop`. Defaults to all that the model and the
     corpus allow; the report names them."""
 
