@@ -9,7 +9,6 @@ network there.
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,25 +22,11 @@ from clipsight.errors import Unsupported
 from clipsight.features.adapt_to_depth import Fitted, adapt_to_depth, why_not
 from clipsight.features.branches import Heads, Kernel
 from clipsight.features.context import BlockStep, Detector, Record, TokenMap, TokenStream
+from clipsight.features.image_features import ImageFeatures
 from clipsight.features.recipe import Accumulate, ClassToken, EveryBlock, Recipe, Stream
 from clipsight.features.registry import get_recipe
 from clipsight.features.trunk import Trunk, onward
 from clipsight.towers.view import VisionView
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ImageFeatures:
-    """What one pass gives, in the tower's dtype, after the final norm and projection, not L2-normalised.
-
-    Attributes:
-        patches: one feature per patch, rows top to bottom, columns left to right.
-        pooled: the tower's own image feature (`encode_image`), whatever the recipe.
-        levels: of recipes with path=EveryBlock() the patch features of every block's read-out, first to last.
-    """
-
-    patches: Float[Tensor, "B h w E"]
-    pooled: Float[Tensor, "B E"]
-    levels: Float[Tensor, "L B h w E"] | None = None
 
 
 def run(
