@@ -265,15 +265,32 @@ class Engine:
         lost = f"fewer than {MIN_NAMES} names differ from the text, or its score is not finite"
         return scores, lost if scores.isnan().any() else ""
 
-    def provenance(self, **made: Any) -> Provenance:
-        """How a result was made: the model as it is now, the versions, and what the caller adds."""
+    def provenance(
+        self,
+        *,
+        recipe: Recipe | None = None,
+        texts: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        size: tuple[int, int] = (0, 0),
+        **made: Any,
+    ) -> Provenance:
+        """How a result was made: the model as it is now, the versions, what the caller adds.
+
+        Args:
+            recipe: whose fitting to the tower is noted. texts: noted where the model does not see their end.
+            notes: what else a reader should know, before all that. size: (H, W) at which a picture was seen.
+            made: further fields of `Provenance`.
+        """
+        fitted = () if recipe is None else self.fit_notes(recipe)
         return Provenance(
             model=self.loaded.name,
             pretrained=self.loaded.pretrained,
             fingerprint=self.fingerprint,
             activation=self.loaded.activation,
             versions=_versions(),
-            **made,
+            size=size,
+            notes=tuple(dict.fromkeys((*notes, *fitted, *self.card.notes, *self.cut_notes(texts)))),
+            **{"grid": self.card.grid or (0, 0), **made},
         )
 
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
