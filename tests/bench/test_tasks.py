@@ -310,7 +310,18 @@ def test_the_command_prints_a_list_of_rows_for_each_task(capsys, tmp_path, monke
         return measured[0]
 
     monkeypatch.setattr(tasks, "measure_tasks", once)
-    words = "bench tasks --recipes clip_surgery --seeds 1 --count 1 --out rows.json".split()
+    words = [
+        "bench",
+        "tasks",
+        "--recipes",
+        "clip_surgery",
+        "--seeds",
+        "1",
+        "--count",
+        "1",
+        "--out",
+        "rows.json",
+    ]
     assert main([*words, "--json"]) == 0
     out = capsys.readouterr().out
     tables = json.loads(out)
