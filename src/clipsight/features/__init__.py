@@ -35,6 +35,7 @@ from clipsight.features.registry import get_recipe, recipe_ids, register
 from clipsight.features.repair import ClassFocus, LargestNorm, LocalOutliers, Repair
 from clipsight.features.steps import DatasetSetting
 from clipsight.features.token_streams import Entered, MeanStream, Plus, Repaired, SideOutput, Total, after
+from clipsight.features.trunk import Trunk
 
 for _recipe in BUILT_IN:
     register(_recipe)
@@ -86,6 +87,7 @@ __all__ = [
     "Stream",
     "Term",
     "Total",
+    "Trunk",
     "Unit",
     "adapt_to_depth",
     "after",

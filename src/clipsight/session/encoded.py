@@ -1,16 +1,18 @@
 """A picture with what passes of the model made of it: the state that all questions share."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from threading import RLock
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from clipsight.errors import ClipsightWarning
-from clipsight.features import ImageFeatures, ImagePass, Recipe
+from clipsight.features import ImageFeatures, ImagePass, Recipe, Trunk, get_recipe
 from clipsight.features.own_scores import own_scores
 from clipsight.pictures import PictureSource, picture_name, read_noted
 from clipsight.results import Provenance
@@ -18,6 +20,8 @@ from clipsight.scoring import ContrastKind, contrast_maps
 from clipsight.session.engine import Engine
 from clipsight.towers.preprocess import Resolution
 
+TRUNK_BYTES = 64 * 2**20
+"""Memory for tokens that entered the blocks of a tower, of one picture under one rule for positions."""
 NOT_FINITE = (
     "The model gave scores that are not finite (NaN or infinite): nothing can be read from them. Check the weights, "
     "and the number type if it is not float32."
@@ -41,7 +45,9 @@ class EncodedPicture:
         self.size, self.notes = self._fit.size, (*self.read_notes, *self._fit.notes)
         self._kept: dict[Recipe, ImageFeatures] = {}
         self._passes: dict[Recipe, ImagePass] = {}
+        self._trunks: list[Trunk] = []
         self._pooled: Tensor | None = None
+        self._weights = engine.weight_marks()
         self._lock = RLock()
 
     @cached_property
@@ -51,7 +57,7 @@ class EncodedPicture:
 
     def keep(self, recipe: Recipe, features: ImageFeatures) -> None:
         """Remember features that were made elsewhere."""
-        with self._lock:
+        with self._store():
             self._kept[recipe] = features
 
     def forget_pixels(self) -> None:
@@ -59,23 +65,52 @@ class EncodedPicture:
         self.__dict__.pop("pixels", None)
 
     def features(self, method: str | Recipe = "clip_surgery") -> ImageFeatures:
-        """Patch and pooled features by a recipe; encoded once."""
+        """Patch and pooled features by a recipe; encoded once, from the blocks on that other recipes left to do."""
         recipe = self.engine.recipe(method)
-        with self._lock:
+        with self._store():
             if recipe not in self._kept:
-                self._kept[recipe] = self.engine.features(self.pixels, recipe)
+                self._kept[recipe] = self.engine.features(self.pixels, recipe, None, self._trunk(recipe))
             return self._kept[recipe]
 
     def pooled(self) -> Float[Tensor, "1 E"]:
-        """The tower's own image feature, from a pass made before if there was one."""
-        with self._lock:
+        """The tower's own image feature.
+
+        From a pass made before if there was one: on grids other than the native one its recipe's position rule has a
+        part in it.
+        """
+        with self._store(), torch.no_grad():
             if self._pooled is None:
-                done = next(iter(self._kept.values()), None)
-                begun = next(iter(self._passes.values()), None)
-                if done is None and begun is not None:
-                    done = begun.features()
-                self._pooled = self.engine.encode_image(self.pixels) if done is None else done.pooled
+                made, begun = next(iter(self._kept.values()), None), next(iter(self._passes.values()), None)
+                if made is not None:
+                    self._pooled = made.pooled
+                elif begun is not None:
+                    self._pooled = begun.pooled()
+                elif (trunk := self._trunk(get_recipe("clip"))) is not None:
+                    self._pooled = trunk.pooled()
+                else:
+                    self._pooled = self.engine.encode_image(self.pixels)
             return self._pooled
+
+    @contextmanager
+    def _store(self) -> Iterator[None]:
+        """What is kept, for one thread at a time; nothing of it outlives the weights it was made with."""
+        with self._lock:
+            marks = self.engine.weight_marks()
+            if marks != self._weights:
+                self._weights, self._pooled = marks, None
+                self._kept, self._passes, self._trunks = {}, {}, []
+            yield
+
+    def _trunk(self, recipe: Recipe) -> Trunk | None:
+        """The blocks that recipes with this position rule share; None for a tower that shows none."""
+        view = self.engine.vision
+        if view is None or not view.blocks:
+            return None
+        for trunk in self._trunks:
+            if trunk.serves(recipe.positions):
+                return trunk
+        self._trunks.append(Trunk(view, self.pixels, recipe.positions, TRUNK_BYTES))
+        return self._trunks[-1]
 
     def maps(
         self,
@@ -89,9 +124,9 @@ class EncodedPicture:
             found = self.features(recipe)
             maps = contrast_maps(found.patches, found.pooled, texts, kind=kind, contrast_texts=contrast_texts)
             return maps, found
-        with self._lock:  # a pass keeps what it makes on the way
+        with self._store():  # a pass keeps what it makes on the way
             if recipe not in self._passes:
-                self._passes[recipe] = self.engine.start(self.pixels, recipe)
+                self._passes[recipe] = self.engine.start(self.pixels, recipe, self._trunk(recipe))
             return own_scores(
                 self._passes[recipe],
                 self.pixels,

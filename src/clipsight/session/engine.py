@@ -23,6 +23,7 @@ from clipsight.features import (
     ImageFeatures,
     ImagePass,
     Recipe,
+    Trunk,
     adapt_to_depth,
     get_recipe,
     recipe_ids,
@@ -72,7 +73,7 @@ class Engine:
         self._disk = text_store(loaded.module, loaded.tokenizer, self.text_view.context)
         self._cache = TextCache(disk=self._disk)
         self._kept: dict[Hashable, Any] = {}
-        self._weights = self._weight_marks()
+        self._weights = self.weight_marks()
         self._fingerprint = loaded.fingerprint
 
     @property
@@ -166,17 +167,21 @@ class Engine:
             )
         return self.vision
 
-    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> ImagePass:
-        """A pass of the image tower; with a graph only if `x` asks for gradients."""
+    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, trunk: Trunk | None = None) -> ImagePass:
+        """A pass of the image tower, on a trunk of `x` if given; with a graph only if `x` asks for gradients."""
         view = self.require_patches(recipe)
         with graph_if(x):
-            return ImagePass(view, x, recipe)
+            return ImagePass(view, x, recipe, None, trunk)
 
     def features(
-        self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, texts: Float[Tensor, "T E"] | None = None
+        self,
+        x: Float[Tensor, "B 3 H W"],
+        recipe: Recipe,
+        texts: Float[Tensor, "T E"] | None = None,
+        trunk: Trunk | None = None,
     ) -> ImageFeatures:
         """Patch and pooled features, with texts after a second pass if the recipe has one; see `start` for graphs."""
-        started = self.start(x, replace(recipe, maps=()))
+        started = self.start(x, replace(recipe, maps=()), trunk)
         with graph_if(x):
             return started.features() if texts is None else fed_features(started, x, texts)
 
@@ -309,14 +314,15 @@ class Engine:
 
     def _text_cache(self) -> TextCache:
         """What was encoded with the weights as they are; a live module's may have been trained or moved meanwhile."""
-        marks = self._weight_marks()
+        marks = self.weight_marks()
         with self._lock:
             if marks != self._weights:
                 self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
                 self._fingerprint = fingerprint(self.loaded.module)
             return self._cache
 
-    def _weight_marks(self) -> list[tuple[int, int, torch.dtype]]:
+    def weight_marks(self) -> list[tuple[int, int, torch.dtype]]:
+        """What changes when the weights do: a live module may be trained or moved between two questions."""
         return [
             (p.data_ptr(), 0 if p.is_inference() else p._version, p.dtype)
             for p in self.loaded.module.parameters()
