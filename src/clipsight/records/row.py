@@ -107,13 +107,13 @@ def _text(value: Any, name: str) -> str:
         raise BadRow(f"{name}: {value.reason}")
     if not isinstance(value, str):
         raise BadRow(f"{name} is {_kind(value)}, not text")
-    if not any(sign.isprintable() and not sign.isspace() for sign in value):
-        raise BadRow(f"{name} is blank")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
             raise BadRow(f"{name} is not UTF-8; save the file in that encoding") from None
+    if not any(sign.isprintable() and not sign.isspace() for sign in value):
+        raise BadRow(f"{name} is blank")
     if len(value) > LONGEST_WORD and (longest := max(map(len, value.split()))) > LONGEST_WORD:
         raise BadRow(f"{name} holds a word of {longest:,} characters, and {LONGEST_WORD:,} are the most")
     return value

@@ -117,9 +117,10 @@ def _plain(text: str, delimiter: str) -> list[str]:
 
 
 def _is_row(text: str, delimiter: str, count: int) -> bool:
-    """Whether a line looks like a row by itself; a comma in a sentence has a blank behind it."""
+    """Whether a line looks like a row by itself: no sentence has tabs in it, and those with commas a blank behind."""
     cells = _plain(text, delimiter)
-    return count > 1 and len(cells) == count and all(cell and cell == cell.strip() for cell in cells)
+    written = delimiter == "\t" or all(cell and not cell[0].isspace() for cell in cells)
+    return count > 1 and len(cells) == count and written
 
 
 def _misfit(cells: int, names: int, delimiter: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipsight.records.reading import BadRow, Malformed, Row, csv_rows, json_rows, jsonl_rows
+from clipsight.records import BadRow, Malformed, Row, csv_rows, json_rows, jsonl_rows
 
 
 def _write(tmp_path: Path, content: str | bytes, name: str = "a.json") -> Path:
