@@ -203,9 +203,9 @@ def check_caches() -> list[Finding]:
 
 
 def _own_cache() -> Finding:
-    from clipsight.store.disk import VARIABLE, open_cache
+    from clipsight.store import VARIABLE, open_store
 
-    cache = open_cache()
+    cache = open_store()
     if cache is None:
         text = f"off ({VARIABLE}); prompt ensembles are encoded anew by each program"
     else:
