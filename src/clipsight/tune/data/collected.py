@@ -7,7 +7,7 @@ from typing import Any
 
 from clipsight.errors import ClipsightWarning, PictureError
 from clipsight.pictures import PictureSource
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.roles.given import COLUMN_VERSION
 from clipsight.tune.data.example import Example
 from clipsight.tune.data.gathering import Entry, Gathering

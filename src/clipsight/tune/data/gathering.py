@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipsight.records.reading import BadRow, Malformed
+from clipsight.records import BadRow, Malformed
 from clipsight.tune.data.example import RoleSpan
 from clipsight.tune.data.options import OWN, DataOptions
 from clipsight.tune.data.records import Said

@@ -11,7 +11,7 @@
 import re
 from pathlib import Path
 
-from clipsight.records.reading import Row
+from clipsight.records import Row
 from clipsight.tune.data.collected import Collected, OpenPicture, collect
 from clipsight.tune.data.files import SUFFIXES, as_named, gather_coco, gather_table
 from clipsight.tune.data.gathering import Gathering

@@ -27,7 +27,7 @@ from PIL import Image
 from clipsight.errors import PictureError, Unsupported
 from clipsight.pictures.decoding import refusing_broken
 from clipsight.pictures.naming import shown
-from clipsight.records.reading import BadRow, Row
+from clipsight.records import BadRow, Row
 from clipsight.results import atomic_write
 from clipsight.tune.data.gathering import Gathering
 from clipsight.tune.data.options import Progress

@@ -1,59 +1,69 @@
-"""What every drawing of a word attribution shares: the caption cut into its parts, and signed colour for them.
+"""A word attribution in plain facts, as drawings, pages and terminals show it.
 
-Colour alone says nothing here: roles have marks of their own, and every number stands beside its bar.
+Colour alone says nothing there: roles have marks of their own, and every number stands beside its bar.
 """
 
 from collections.abc import Iterator
 from math import floor, log10
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from .wording import number, printable
-from .words import WordAttribution, WordScore
+from clipsight.draw import CaptionFacts, Row, Stretch, number, printable
 
-RAISES, LOWERS = (213, 94, 0), (0, 114, 178)
-"""Colours of positive and negative scores, of Okabe and Ito: told apart by people of any colour vision."""
+if TYPE_CHECKING:
+    from .words import WordAttribution, WordScore
 
 MARKS = {"object": ("", ""), "attribute": ("‹", "›"), "relation": ("«", "»")}
 """Brackets around words of a role; objects are underlined instead."""
 
-LEGEND = "underlined: object · ‹ ›: attribute · « »: relation"
-QUIET_BELOW = 0.04
-"""A part of less than this fraction of the strongest keeps the colour of the paper."""
+
+def caption_facts(attribution: "WordAttribution") -> CaptionFacts:
+    """Everything that is shown of it."""
+    strongest = attribution.strongest
+    return CaptionFacts(
+        image=attribution.image,
+        headline=headline(attribution),
+        summary=summary(attribution),
+        stretches=tuple(segments(attribution)),
+        rows=tuple(_rows(attribution)),
+        roles=bool(attribution.roles_by),
+        strongest=number(strongest),
+        unit=attribution.unit,
+        role_line=_role_line(attribution),
+        foils=tuple(_foil_lines(attribution)),
+        trust=tuple(map(printable, attribution.trust)),
+        dropped=printable(attribution.dropped) if attribution.dropped else "",
+        made_by=_made_by(attribution),
+        notes=attribution.provenance.notes,
+    )
 
 
-class Segment(NamedTuple):
-    """A stretch of the caption: a part with its score, or what lies between (`part` None).
-
-    `before` and `after` are the brackets around it; neighbours of one role share theirs. `dropped` is not seen.
-    """
-
-    text: str
-    part: WordScore | None = None
-    before: str = ""
-    after: str = ""
-    dropped: bool = False
-
-
-def segments(attribution: WordAttribution) -> Iterator[Segment]:
+def segments(attribution: "WordAttribution") -> Iterator[Stretch]:
     """The whole caption, first character to last."""
     caption, at = attribution.caption, 0
-    parts = in_order(attribution)
+    parts = sorted((*attribution.words, *attribution.marks), key=lambda one: one.start)
     for index, part in enumerate(parts):
         if part.start > at:
-            yield Segment(caption[at : part.start])
+            yield Stretch(text=caption[at : part.start])
         before, after = MARKS.get(part.role, ("", ""))
         if index and _joined(caption, parts[index - 1], part):
             before = ""
         if index + 1 < len(parts) and _joined(caption, part, parts[index + 1]):
             after = ""
-        yield Segment(part.text, part, before, after)
+        yield Stretch(
+            text=part.text,
+            fraction=fraction(part.score, attribution.strongest),
+            role=part.role,
+            before=before,
+            after=after,
+            tip=_tip(part),
+        )
         at = part.end
     if at < len(caption):
         tail = len(caption.rstrip()) - len(attribution.dropped) if attribution.dropped else len(caption)
         if tail > at:
-            yield Segment(caption[at:tail])
+            yield Stretch(text=caption[at:tail])
         if attribution.dropped:
-            yield Segment(caption[tail:], dropped=True)
+            yield Stretch(text=caption[tail:], dropped=True)
 
 
 def spaced(text: str) -> str:
@@ -63,19 +73,33 @@ def spaced(text: str) -> str:
     return " " * text[0].isspace() + printable(text) + " " * text[-1].isspace()
 
 
-def in_order(attribution: WordAttribution) -> list[WordScore]:
-    """Words and marks as they stand in the caption."""
-    return sorted((*attribution.words, *attribution.marks), key=lambda one: one.start)
-
-
-def _joined(caption: str, first: WordScore, second: WordScore) -> bool:
+def _joined(caption: str, first: "WordScore", second: "WordScore") -> bool:
     return first.role == second.role and not caption[first.end : second.start].strip()
 
 
-def longest(attribution: WordAttribution) -> float:
-    """The largest absolute score that has a bar: of words, marks and phrases."""
-    sizes = [abs(one.score) for one in attribution.spans if one.score == one.score]
-    return max((attribution.strongest, *sizes))
+def _tip(part: "WordScore") -> str:
+    role = f", {part.role}" if part.role else ""
+    count = len(part.tokens)
+    return f"{printable(part.text)}: {number(part.score)}{role}, {count} token{'' if count == 1 else 's'}"
+
+
+def _rows(attribution: "WordAttribution") -> Iterator[Row]:
+    """Words and marks as they stand, phrases asked for, and what is kept apart."""
+    strongest = attribution.strongest
+    longest = max(strongest, *(abs(one.score) for one in attribution.spans if one.score == one.score), 0.0)
+    parts = sorted((*attribution.words, *attribution.marks), key=lambda one: one.start)
+    for one in (*parts, *attribution.spans):
+        asked = any(one is span for span in attribution.spans)
+        yield Row(
+            name=printable(one.text),
+            role="asked" if asked else one.role,
+            figure=figures(one.score, strongest),
+            fraction=fraction(one.score, longest),
+        )
+    for kind, name in (("start", "start token"), ("end", "end token"), ("padding", "padding")):
+        score = attribution.kind_score(kind)
+        if kind in attribution.kinds and (kind != "padding" or score):
+            yield Row(name=f"({name})", role="", figure=figures(score, strongest), fraction=None)
 
 
 def fraction(score: float | int, strongest: float | int) -> float:
@@ -94,15 +118,7 @@ def figures(score: float | int, strongest: float | int) -> str:
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
-def mixed(part: float, paper: tuple[int, int, int], most: float) -> tuple[int, int, int]:
-    """The colour of a fraction on paper, RGB; `most` is its opacity at full strength."""
-    opacity = most * abs(part)
-    colour = RAISES if part >= 0 else LOWERS
-    r, g, b = (round((1 - opacity) * p + opacity * c) for p, c in zip(paper, colour, strict=True))
-    return r, g, b
-
-
-def headline(attribution: WordAttribution) -> str:
+def headline(attribution: "WordAttribution") -> str:
     """What was asked."""
     if not attribution.against:
         return "Which words carry the match"
@@ -111,7 +127,7 @@ def headline(attribution: WordAttribution) -> str:
     return f"Which words carry the match, against {foils}{more}"
 
 
-def summary(attribution: WordAttribution) -> str:
+def summary(attribution: "WordAttribution") -> str:
     """One line: similarity, and the foils'."""
     known = attribution.similarity == attribution.similarity
     said = f"similarity {number(attribution.similarity)}" if known else "no picture"
@@ -120,16 +136,7 @@ def summary(attribution: WordAttribution) -> str:
     return f"{said} · method {attribution.method} · score: {attribution.unit}"
 
 
-def kept_apart(attribution: WordAttribution) -> list[tuple[str, float]]:
-    """(name, score) of what is no word: start, end and padding where they have scores, and what marks add up to."""
-    rows = []
-    for kind, name in (("start", "start token"), ("end", "end token"), ("padding", "padding")):
-        if kind in attribution.kinds and (kind != "padding" or attribution.kind_score(kind)):
-            rows.append((name, attribution.kind_score(kind)))
-    return rows
-
-
-def role_line(attribution: WordAttribution) -> str:
+def _role_line(attribution: "WordAttribution") -> str:
     """Shares of the roles in one line, "" where roles were not asked for."""
     found = [
         f"{role} {share.share:.0%}" if share.share == share.share else f"{role} –"
@@ -141,21 +148,15 @@ def role_line(attribution: WordAttribution) -> str:
     return f"{' · '.join(found)}{more}" if found else ""
 
 
-def foil_lines(attribution: WordAttribution) -> list[str]:
+def _foil_lines(attribution: "WordAttribution") -> Iterator[str]:
     """For each foil with words that the caption lacks, what these speak for the caption."""
-    lines = []
     for foil, words in zip(attribution.against, attribution.against_words, strict=True):
         if words:
-            said = ", ".join(
-                f"{printable(one.text)} {figures(one.score, attribution.strongest)}" for one in words
-            )
-            lines.append(
-                f"Words that only the foil “{printable(foil)}” has, as scores of the caption: {said}."
-            )
-    return lines
+            said = ", ".join(f"{printable(w.text)} {figures(w.score, attribution.strongest)}" for w in words)
+            yield f"Words that only the foil “{printable(foil)}” has, as scores of the caption: {said}."
 
 
-def made_by(attribution: WordAttribution) -> str:
+def _made_by(attribution: "WordAttribution") -> str:
     """How it was made, in one line."""
     provenance = attribution.provenance
     model = f"{provenance.model} ({provenance.pretrained})" if provenance.pretrained else provenance.model

@@ -4,28 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
 Number = int | float
 ScaleChoice = Literal["own", "shared"] | tuple[Number, Number]
-
-
-def similarity_image(maps: Float[Tensor, "T h w"], size: tuple[int, int]) -> Float[Tensor, "T H W"]:
-    """Each map min-maxed over its patches to [0, 1], then enlarged to `size` = (H, W) pixels.
-
-    In this order, bilinear with align_corners False, as CLIP Surgery draws its maps. It hides sign
-    and strength: use it for drawings and for programs that expect [0, 1]. A constant map becomes 0;
-    a map that holds NaN comes back all NaN.
-
-    Source: arXiv 2304.05653, `get_similarity_map` of xmed-lab/CLIP_Surgery at d4696d4.
-    """
-    low = maps.amin(dim=(1, 2), keepdim=True)
-    span = maps.amax(dim=(1, 2), keepdim=True) - low
-    unit = (maps - low) / torch.where(span == 0, torch.ones_like(span), span)
-    return F.interpolate(unit[None], size, mode="bilinear", align_corners=False)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

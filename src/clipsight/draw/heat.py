@@ -14,12 +14,11 @@ CMAP = "inferno"
 ALPHA = 0.8
 _DIVERGING = ("PiYG PRGn BrBG PuOr RdGy RdBu RdYlBu RdYlGn", "Spectral coolwarm bwr seismic berlin vanimo")
 DIVERGING = frozenset(" ".join(_DIVERGING).split())
-Interpolation = Literal["bicubic", "bilinear", "nearest"]
+Interpolation = Literal["bilinear", "nearest"]
 
 # dark beginnings of colour maps would blacken the picture where the score is only just above the bottom
 _USED = {"inferno": (0.25, 0.95), "magma": (0.35, 0.97), "plasma": (0.1, 1.0), "hot": (0.25, 0.9)}
 _RESAMPLING = {
-    "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
     "nearest": Image.Resampling.NEAREST,
 }
@@ -65,7 +64,7 @@ def layer(
     *,
     cmap: str = CMAP,
     alpha: Number = ALPHA,
-    interpolation: Interpolation = "bicubic",
+    interpolation: Interpolation = "bilinear",
 ) -> Image.Image:
     """The RGBA colour layer alone, `size` = (H, W) pixels: transparent where nothing is to be shown.
 
@@ -100,6 +99,12 @@ def lay_over(picture: Image.Image, colour: Image.Image) -> Image.Image:
     out = backdrop(picture)
     out.paste(colour.convert("RGB"), mask=colour.getchannel("A"))
     return out
+
+
+def limited(picture: Image.Image, most: int = 1600) -> tuple[int, int]:
+    """(H, W) of the picture, made smaller where its long side has more than `most` pixels."""
+    shrink = min(1.0, most / max(picture.size))
+    return max(round(picture.height * shrink), 1), max(round(picture.width * shrink), 1)
 
 
 def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
