@@ -1,22 +1,73 @@
 """Training data in tables, lines of JSON, and COCO's files of captions."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import Any
 
 from clipsight.records import BadRow, Malformed, Row, csv_rows, json_rows, jsonl_rows
 from clipsight.records.columns import PICTURE, PictureFiles, require_column
+from clipsight.store import NAMED_LIMIT, Store, content_hash, file_stamp
+from clipsight.tune.data.example import Example, Place
 from clipsight.tune.data.gathering import Gathering
-from clipsight.tune.data.records import Said, read_record
+from clipsight.tune.data.options import Progress
+from clipsight.tune.data.records import read_record
 
 SUFFIXES = (".tsv", ".csv", ".jsonl")
+_KIND, _HASH = "contents", {"hash": "blake2b, 16 bytes"}
+_READERS, _TOLD = 8, 1000
 _TRAINING = ("train", "restval")
 """Of Karpathy's splits those that one trains on."""
 
 
-def as_named(place: Any) -> str:
-    """A picture's file."""
-    return str(place)
+class FilePictures:
+    """Pictures of files, by their path.
+
+    Args:
+        cache: folder where their hashes are kept; None takes them each time.
+    """
+
+    def __init__(self, cache: Path | None) -> None:
+        self._cache = cache
+
+    def __call__(self, place: Place) -> str:
+        """The file itself."""
+        return str(place)
+
+    def contents(self, places: Sequence[Place], progress: Progress | None = None) -> dict[Place, str]:
+        """A hash of the bytes of each file, "" where it cannot be read; of one that was not touched it is kept."""
+        store = None if self._cache is None else Store(self._cache, NAMED_LIMIT)
+        known: dict[str, str] = {}
+        for pack in () if store is None else store.packs(_KIND, _HASH):
+            known.update(json.loads(pack))
+        found: dict[Place, str] = {}
+        new: dict[str, str] = {}
+        with ThreadPoolExecutor(_READERS) as pool:
+            for done, (place, (stamp, mark)) in enumerate(
+                zip(places, pool.map(partial(_content, known=known), places), strict=True), 1
+            ):
+                found[place] = mark
+                if stamp and stamp not in known:
+                    new[stamp] = mark
+                if progress is not None and done % _TOLD == 0:
+                    progress("pictures", done, len(places))
+        if store is not None and new:
+            store.add(_KIND, _HASH, json.dumps(new).encode())
+        return found
+
+
+def _content(place: Place, known: Mapping[str, str]) -> tuple[str, str]:
+    """(state of the file, hash of its bytes), both "" where it cannot be read."""
+    try:
+        stamp = content_hash(json.dumps(file_stamp(str(place))))
+        if stamp in known:
+            return stamp, known[stamp]
+        with open(str(place), "rb") as file:
+            return stamp, file_digest(file, partial(blake2b, digest_size=16)).hexdigest()
+    except OSError:
+        return "", ""
 
 
 def gather_table(path: Path, images: Path, into: Gathering) -> None:
@@ -57,7 +108,9 @@ def gather_coco(path: Path, images: Path, into: Gathering) -> None:
             name, captions = _karpathy(image) if said is None else _coco(image, said)
             if captions:
                 key = f"{path.name}:{Path(name).name}"
-                into.add(pictures.find(name), [Said(caption=caption) for caption in captions], key)
+                into.add(
+                    pictures.find(name), [Example(picture="", caption=caption) for caption in captions], key
+                )
         except BadRow as error:
             into.pass_over(path.name, image.line, f"images[{number}]: {error}")
     for picture, captions in (said or {}).items():

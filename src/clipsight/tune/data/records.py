@@ -7,31 +7,21 @@ may have a list of captions. And a record may describe a scene, as `clipsight.wo
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from clipsight.records import BadRow, Row, json_value
 from clipsight.records.columns import CAPTION, column, has_roles, require_column
 from clipsight.roles.columns import row_roles
 from clipsight.roles.extract import extract_roles
-from clipsight.tune.data.example import RoleSpan
-from clipsight.tune.data.role_cache import phrases_of
+from clipsight.tune.data.example import Example, RoleSpan
+from clipsight.tune.data.phrases import phrases_of
 
 FOILS = ("neg_captions", "neg_caption", "negative_captions", "negative_caption", "foils")
 """Columns of captions that are false for the picture: one, a list, or a list written as text as NegCLIP's files do."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
-    """A caption of a record, its roles where the record has them, and its foils."""
-
-    caption: str
-    spans: tuple[RoleSpan, ...] | None = None
-    foils: tuple[str, ...] = ()
-
-
-def read_record(row: Row, *, own_roles: bool, text: str | None = None) -> tuple[Said, ...]:
-    """The captions of a record.
+def read_record(row: Row, *, own_roles: bool, text: str | None = None) -> tuple[Example, ...]:
+    """The captions of a record, as examples whose picture is not known yet.
 
     Args:
         row: an object. own_roles: whether to read the roles that it states.
@@ -49,10 +39,10 @@ def read_record(row: Row, *, own_roles: bool, text: str | None = None) -> tuple[
         require_column(row, CAPTION)
     foils = _foils(row)
     if name is not None and isinstance(row.value[name], list):
-        return tuple(Said(caption=caption, foils=foils) for caption in row.texts(name))
+        return tuple(Example(picture="", caption=caption, foils=foils) for caption in row.texts(name))
     caption = Row(value={"text": text}, line=0, key="").text("text") if name is None else row.text(name)
     spans = phrases_of(row_roles(row, caption, "column")) if own_roles and has_roles(row) else None
-    return (Said(caption=caption, spans=spans, foils=foils),)
+    return (Example(picture="", caption=caption, spans=spans, foils=foils),)
 
 
 def _is_scene(value: Mapping[str, Any]) -> bool:
@@ -60,7 +50,7 @@ def _is_scene(value: Mapping[str, Any]) -> bool:
     return isinstance(captions, list) and bool(captions) and isinstance(captions[0], dict)
 
 
-def _scene(value: Mapping[str, Any], *, own_roles: bool) -> tuple[Said, ...]:
+def _scene(value: Mapping[str, Any], *, own_roles: bool) -> tuple[Example, ...]:
     """The captions of a scene, and behind them the true captions that foils were made from."""
     try:
         spans = {_text(one, "text"): one["spans"] for one in value["captions"]}
@@ -73,7 +63,8 @@ def _scene(value: Mapping[str, Any], *, own_roles: bool) -> tuple[Said, ...]:
                 spans[caption], foils[caption] = pair.get("caption_spans"), []
             foils[caption].append(_text(pair, "foil"))
         return tuple(
-            Said(
+            Example(
+                picture="",
                 caption=caption,
                 spans=_phrases(caption, places) if own_roles else None,
                 foils=tuple(foils[caption]),
