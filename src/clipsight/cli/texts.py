@@ -65,18 +65,16 @@ def read_lines(file: Path | None) -> list[str]:
     """The lines of a text file, blank ones left out.
 
     Raises:
-        UsageError: it is not UTF-8, or it holds nothing.
+        UsageError: it is not text, or it holds nothing.
     """
-    if file is None:
-        return []
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8."
-        ) from error
-    texts = [line.strip() for line in lines if line.strip()]
-    if not texts:
+    from clipsight.records import Malformed, text_rows
+
+    texts = []
+    for row in text_rows(file, str(file)) if file is not None else ():
+        if isinstance(row, Malformed):
+            raise UsageError(f"{row}.")
+        texts.append(row.text("caption"))
+    if file is not None and not texts:
         raise UsageError(f"{file} holds no text; write one per line.")
     return texts
 

@@ -38,7 +38,7 @@ DATA, MATCHING, SETTINGS, LOSSES, CAE_LOSS = (
     DataOptions(), Matching(), RunSettings(), LossOptions(), CaeLossOptions(),
 )  # fmt: skip
 
-Variants = Annotated[tuple[Variant, ...], Parameter(consume_multiple=True)]
+Variants = tuple[Variant, ...]
 Weights = Annotated[tuple[float, ...], Parameter(show_default=False)]
 
 
