@@ -24,6 +24,7 @@ from clipsight.results import (
     Explanation,
     Points,
     Segmentation,
+    SentenceView,
     Tags,
     WordAttribution,
 )
@@ -38,7 +39,6 @@ from clipsight.session.words import Spans, attribute_captions
 from clipsight.tasks import Refinement
 from clipsight.tasks.adapt import Adaptation
 from clipsight.tasks.background import Policy
-from clipsight.tasks.sentence import SentenceView
 from clipsight.tasks.views import AnomalyView
 from clipsight.towers.card import Card
 from clipsight.towers.loading import Loaded
