@@ -10,7 +10,22 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from . import heat
-from .layout import FAINT, INK, QUIET, SMALL, TITLE, Block, beside, page, paper, picture, pill, rule, stack, text
+from .layout import (
+    FAINT,
+    INK,
+    QUIET,
+    SMALL,
+    TITLE,
+    Block,
+    beside,
+    page,
+    paper,
+    picture,
+    pill,
+    rule,
+    stack,
+    text,
+)
 from .scaling import Number, Scale
 from .typeset import LEAD, readable, width, wrap, write
 from .wording import number
