@@ -27,9 +27,7 @@ MOST = 5
 """Words in a verdict."""
 
 # Not `TextWords`: --label names models here.
-Caption = Annotated[
-    tuple[str, ...], Parameter(name=("--text", "-t"), show_default=False)
-]
+Caption = Annotated[tuple[str, ...], Parameter(name=("--text", "-t"), show_default=False)]
 
 
 @verb(20)
