@@ -44,7 +44,10 @@ class Seen(EncodedPicture):
     tag = _tag
     """Which of these things are in the picture? See `Lens.tag`."""
     segment = _segment
-    """Which of these names fits each pixel best? See `Lens.segment`."""
+    """Which of these names fits each pixel best? See `Lens.segment`.
+
+    The size is `window`'s and `short_side`'s; at the size of `pixels` and seen whole it takes what was encoded already.
+    """
     points = _points
     """Where should a segmenter be told to look for these words? See `Lens.points`."""
     anomaly = _anomaly
