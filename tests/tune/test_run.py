@@ -236,7 +236,7 @@ def test_a_loss_without_gradient_gets_a_sentence_instead_of_a_weight(loaded, tmp
 )
 def test_a_loss_that_nothing_trained_can_change_is_refused(loaded, tmp_path, variant, weight, pieces):
     with pytest.raises(Unsupported, match=f"cae_{variant} does not depend on anything that is trained"):
-        small_run(loaded, tmp_path, contrastive(), cae(variant, weight), train="vision", pieces=pieces)
+        small_run(loaded, tmp_path, contrastive(), cae(variant, weight), train="vision", micro_batches=pieces)
 
 
 def test_the_image_tower_alone_trains_where_the_picture_s_gradient_is_let_in(loaded, tmp_path):
@@ -450,7 +450,7 @@ def test_pieces_give_the_run_of_the_whole(loaded, tmp_path):
         cae("gb"),
     ]
     one, two = (
-        small_run(loaded, tmp_path / str(pieces), *terms, pieces=pieces, lr=1e-4, train="text")
+        small_run(loaded, tmp_path / str(pieces), *terms, micro_batches=pieces, lr=1e-4, train="text")
         for pieces in (1, 3)
     )
     now = two.module.state_dict()

@@ -115,8 +115,8 @@ class RunChoice:
     """How many steps, instead of --epochs."""
     batch: int = 256
     """Pairs of a step, all processes together."""
-    pieces: int = 1
-    """Run each batch in so many pieces, with the gradient of the whole: less memory."""
+    micro_batches: Annotated[int, Parameter(name=("--micro-batches", "--pieces"))] = 1
+    """Run each batch in so many parts, with the gradient of the whole: less memory."""
     lr: float = 1e-6
     """Highest learning rate. The default is for ViT-B/32; `clipsight-tiny` takes 1e-4."""
     warmup: int = 50

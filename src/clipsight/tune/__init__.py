@@ -1,6 +1,5 @@
 """Fine-tuning: make a model stop ignoring relations and attributes, and prove it."""
 
-from clipsight.tune.calibrate import WeightedObjective
 from clipsight.tune.data.opening import open_examples
 from clipsight.tune.data.options import DataOptions
 from clipsight.tune.data.role_numbers import Matching
@@ -11,6 +10,7 @@ from clipsight.tune.objectives.contrastive import Contrastive
 from clipsight.tune.objectives.distill import Distill
 from clipsight.tune.objectives.negatives import NegativeContrastive, OwnNegatives
 from clipsight.tune.objectives.objective import Objective
+from clipsight.tune.objectives.weighted import WeightedObjective
 from clipsight.tune.run import TunedModel, tune
 from clipsight.tune.settings import TuneSettings
 

@@ -14,7 +14,7 @@ class TuneSettings:
     Attributes:
         epochs: how often all examples are seen; steps: how many steps, instead.
         batch: pairs of a step, all processes together: what the contrastive loss compares.
-        pieces: each process runs its share in so many pieces, with the gradient of the whole: the memory knob.
+        micro_batches: each process runs its share in so many parts, with the gradient of the whole: less memory.
         lr, warmup, schedule, weight_decay, beta2, clip: of AdamW; a clip of 0 shortens no gradient.
         precision: "bf16" or "fp32"; losses, attributions and what is differentiated twice are float32 in both.
         seed: of everything that is drawn.
@@ -37,7 +37,7 @@ class TuneSettings:
     epochs: float = 5.0
     steps: int | None = None
     batch: int = 256
-    pieces: int = 1
+    micro_batches: int = 1
     lr: float = 1e-6
     warmup: int = 50
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -64,7 +64,7 @@ class TuneSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no run can have."""
-        least = {"batch": 2, "pieces": 1, "warmup": 0, "calibrate": 1, "save_every": 1, "log_every": 1}
+        least = {"batch": 2, "micro_batches": 1, "warmup": 0, "calibrate": 1, "save_every": 1, "log_every": 1}
         least |= {
             "ratio_every": 0,
             "validate": 0,
