@@ -344,6 +344,45 @@ def test_a_model_that_lies_there_is_replaced_only_when_asked(loaded, tmp_path):
     assert not torch.allclose(before, after, atol=1e-3)
 
 
+def test_a_readme_of_others_is_replaced_only_when_asked(loaded, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "README.md").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds README.md already.*--overwrite"):
+        small_run(loaded, tmp_path, contrastive())
+    assert (tmp_path / "model" / "README.md").read_text() == "mine"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["model"]
+    small_run(loaded, tmp_path, contrastive(), overwrite=True)
+    assert (tmp_path / "model" / "README.md").read_text() != "mine"
+    again = small_run(loaded, tmp_path, contrastive())  # the same run, done already
+    assert again.folder == tmp_path / "model"
+
+
+def test_a_run_goes_on_with_the_same_data_alone(loaded, tmp_path):
+    """The same names, lines and captions, and every picture another one."""
+    from PIL import Image
+
+    lines = ["filepath\ttitle"]
+    for number in range(16):
+        Image.new("RGB", (32, 32), (number * 15, 99, 200 - number * 9)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png\ta picture of number {number}")
+    (tmp_path / "data.tsv").write_text("\n".join(lines))
+
+    def run(**more):
+        examples = open_examples(str(tmp_path / "data.tsv"))
+        return small_run(loaded, tmp_path / "run", contrastive(), examples=examples, **more)
+
+    run(stop_rules=[stop_after(2)])
+    paths = [tmp_path / f"{number}.png" for number in range(16)]
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, contents[1:] + contents[:1], strict=True):
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"data.fingerprint was '\w+' and is now"):
+        run()
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    assert run().outcome.step == 4
+
+
 @pytest.mark.parametrize(("train", "fails"), [("full", False), ("lora", False), ("lora", True)])
 def test_the_model_given_stays_as_it_was(base, tmp_path, train, fails):
     loaded = load_model(base, device="cpu")

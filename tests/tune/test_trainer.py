@@ -27,7 +27,7 @@ from clipsight.tune.objectives.negatives import NegativeContrastive
 from clipsight.tune.objectives.objective import Needs, Objective, StepFeatures
 from clipsight.tune.objectives.weighted import WeightedObjective
 from clipsight.tune.schedule import SCHEDULES, constant, cosine
-from clipsight.tune.state import load_state
+from clipsight.tune.state import load_state, save_state
 from clipsight.tune.stopping import fell, no_better, time_is_up
 from clipsight.tune.trainer import MOST_SCALE, Trainer, gradient_length
 from clipsight.tune.tuned import choose_parameters
@@ -570,3 +570,89 @@ def test_objectives_are_objectives():
     assert isinstance(Contrastive(), Objective)
     with past_type_checks():
         assert Contrastive("sigmoid").export() == {"loss": "sigmoid"}
+
+
+def with_norm(module: Any) -> Any:
+    """The toy model with a layer of running means in its image tower."""
+    module.visual.ln_post = torch.nn.Sequential(module.visual.ln_post, torch.nn.BatchNorm1d(32).double())
+    return module
+
+
+def test_a_step_that_is_no_number_leaves_buffers_as_they_were():
+    """The pass of a bad step has changed running means before its loss is known."""
+    plain_run, bad_run = with_norm(toy_model()), with_norm(toy_model())
+    for module in (plain_run, bad_run):
+        module.train()
+    good = toy_trainer(plain_run, [plain()], batches=with_nan(), loop={"steps": 2})
+    good.run()
+    toy_trainer(bad_run, [plain()], batches=with_nan(2), loop={"steps": 3}).run()
+    means = bad_run.visual.ln_post[1].running_mean
+    assert means.abs().sum() > 0
+    for name, value in plain_run.named_buffers():
+        assert torch.equal(value, dict(bad_run.named_buffers())[name]), name
+
+
+@pytest.mark.parametrize("size", [1e30, 1e300])
+def test_weights_that_give_no_finite_features_are_no_checkpoint(tmp_path, size):
+    """A step of finite loss and gradient may leave weights with which nothing can be computed."""
+    module = toy_model(dtype=torch.float32)
+
+    def spoil(step: int) -> None:
+        if step == 3:
+            for group in trainer.optimizers[0].param_groups:
+                group["initial_lr"] = size
+
+    trainer = toy_trainer(
+        module, [plain()], tmp_path, batches=toy_batches(dtype=torch.float32),
+        loop={"steps": 20, "save_every": 1}, before_step=spoil,
+    )  # fmt: skip
+    with pytest.raises(ClipsightError, match=r"The last good checkpoint, of step 3, is in"):
+        trainer.run()
+    state = load_state(tmp_path)
+    assert state["step"] == 3
+    assert all(value.abs().max() < 100 for value in state["model"].values() if value.is_floating_point())
+
+
+def test_a_run_that_ends_unsound_says_so(tmp_path):
+    trainer = toy_trainer(
+        toy_model(dtype=torch.float32), [plain()], tmp_path, batches=toy_batches(dtype=torch.float32), lr=1e30,
+        loop={"steps": 1, "save_every": 1},
+    )  # fmt: skip
+    with pytest.raises(
+        ClipsightError, match=r"after step 1 the model gives no finite features.*No checkpoint was"
+    ):
+        trainer.run()
+    assert load_state(tmp_path) is None
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from clipsight.tune.locking import folder_held
+with folder_held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    """The second is refused; a process that was killed holds nothing."""
+    import subprocess
+    import sys
+
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
+    trainer = toy_trainer(toy_model(), [plain()], tmp_path / "run")
+    for write in (trainer.run, lambda: save_state(tmp_path / "run", {"step": 1})):
+        with pytest.raises(
+            ClipsightError, match=r"another run is writing into .*run; wait until it has ended"
+        ):
+            write()
+    assert list((tmp_path / "run").iterdir()) == []
+    other.kill()
+    other.wait()
+    assert trainer.run().step == 4
+    assert not (tmp_path / "run" / ".lock").exists()

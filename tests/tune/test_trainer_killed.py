@@ -35,7 +35,8 @@ def train(folder: Path, setup: str) -> None:
         terms.append(weighted(objective=Distill(momentum=0.9), weight=2.0))
     toy_trainer(
         module, terms, named=named, folder=folder, settings=SETTINGS, schedule=cosine(STEPS, 5),
-        batches=toy_batches(dtype=torch.float32), loop={"steps": STEPS, "save_every": 3, "log_every": 2, "micro_batches": 2},
+        batches=toy_batches(dtype=torch.float32),
+        loop={"steps": STEPS, "save_every": 3, "log_every": 2, "micro_batches": 2},
     ).run()  # fmt: skip
 
 

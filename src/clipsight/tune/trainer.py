@@ -25,6 +25,8 @@ from clipsight.tune.stopping import StopRule
 
 Row = dict[str, Any]
 MOST_SCALE = math.log(100)
+_LOOKED_AT = 32
+"""Pairs of a batch whose features say whether the model is sound."""
 _RANKS_APART = 1_000_000_007
 
 
@@ -138,6 +140,7 @@ class Trainer:
             )
         self._step = self._skipped = self._bad = 0
         self._seconds = 0.0
+        self._good: Batch | None = None
         self._rows: list[Row] = []
         self._resume()
         journal = self._journal()
@@ -146,8 +149,7 @@ class Trainer:
             batches = self.batches(self._step)
             since, at = time.perf_counter(), self._step
             while self._step < self.loop.steps and not stopped:
-                batch = next(batches)
-                row = self._train_step(batch)
+                row = self._train_step(next(batches))
                 self._seconds += time.perf_counter() - since
                 since = time.perf_counter()
                 done = self._step
@@ -165,7 +167,7 @@ class Trainer:
                     stopped = self._stopped()
                 since = time.perf_counter()
                 if done % self.loop.save_every == 0 or last or stopped:
-                    self._save_if_sound(batch, last=last or bool(stopped))
+                    self._save_if_sound(last=last or bool(stopped))
         finally:
             if journal is not None:
                 journal.close()
@@ -212,6 +214,7 @@ class Trainer:
                 scale.clamp_(0, MOST_SCALE)
             row["logit_scale"] = float(scale.detach().exp())
         if good:
+            self._good = batch.rows(slice(0, _LOOKED_AT)).to(self.device)
             for term in self.terms:
                 term.objective.after_step(step)
         self._step += 1
@@ -220,7 +223,7 @@ class Trainer:
         rates = {group["initial_lr"] * factor for one in self.optimizers for group in one.param_groups}
         return {**row, "gradient_norm": float(norm), "lr": max(rates), "skipped": self._skipped}
 
-    def _save_if_sound(self, batch: Batch, *, last: bool) -> None:
+    def _save_if_sound(self, *, last: bool) -> None:
         """Save, unless the model as it is gives no finite features: a checkpoint is what a run can go on from.
 
         Raises:
@@ -228,7 +231,7 @@ class Trainer:
         """
         if self.folder is None and not last:
             return
-        unsound = torch.tensor(float(not self._is_sound(batch.to(self.device))), device=self.device)
+        unsound = torch.tensor(float(not self._is_sound()), device=self.device)
         if not self.parallel.total(unsound):
             self._save()
         elif last:
@@ -238,13 +241,15 @@ class Trainer:
             )
 
     @torch.no_grad()
-    def _is_sound(self, batch: Batch) -> bool:
-        """Whether the features of a batch have lengths that are numbers above 0; nothing is drawn or changed."""
+    def _is_sound(self) -> bool:
+        """Whether features of the last good batch have lengths that are numbers above 0; nothing is changed."""
+        if self._good is None:
+            return True  # nothing was changed yet
         training = [(part, part.training) for part in self.module.modules()]
         self.module.eval()
         try:
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-                features, _ = self.encode(batch, keep=False)
+                features, _ = self.encode(self._good, keep=False)
         finally:
             for part, was in training:
                 part.training = was
@@ -262,8 +267,8 @@ class Trainer:
         if self._bad >= self.loop.most_bad:
             raise ClipsightError(
                 f"the loss or its gradient was no number in {self._bad} steps in a row, up to step {self._step}; the "
-                f"model was left as it was before them. {self._kept_said()} Usual causes: a learning rate that is too high, half "
-                "precision without room; take a smaller lr, or precision fp32."
+                f"model was left as it was before them. {self._kept_said()} Usual causes: a learning rate "
+                "that is too high, half precision without room; take a smaller lr, or precision fp32."
             )
 
     def _whole(self, batch: Batch, step: int) -> Row:
