@@ -31,6 +31,7 @@ from clipsight.tune.data.collate import Collate
 from clipsight.tune.data.crop import Crop
 from clipsight.tune.data.example import Example, Examples, First
 from clipsight.tune.data.loader import Loader
+from clipsight.tune.data.opening import open_examples
 from clipsight.tune.data.plan import BatchPlan
 from clipsight.tune.encode import TrainingTowers, joined_needs
 from clipsight.tune.journal import read_log

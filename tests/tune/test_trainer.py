@@ -573,8 +573,8 @@ def test_objectives_are_objectives():
 
 
 def with_norm(module: Any) -> Any:
-    """The toy model with a layer of running means in its image tower."""
-    module.visual.ln_post = torch.nn.Sequential(module.visual.ln_post, torch.nn.BatchNorm1d(32).double())
+    """The toy model with a layer of running means in its image tower, over its five tokens."""
+    module.visual.ln_post = torch.nn.Sequential(module.visual.ln_post, torch.nn.BatchNorm1d(5).double())
     return module
 
 
@@ -603,7 +603,7 @@ def test_weights_that_give_no_finite_features_are_no_checkpoint(tmp_path, size):
                 group["initial_lr"] = size
 
     trainer = toy_trainer(
-        module, [plain()], tmp_path, batches=toy_batches(dtype=torch.float32),
+        module, [plain()], folder=tmp_path, batches=toy_batches(dtype=torch.float32),
         loop={"steps": 20, "save_every": 1}, before_step=spoil,
     )  # fmt: skip
     with pytest.raises(ClipsightError, match=r"The last good checkpoint, of step 3, is in"):
@@ -615,7 +615,7 @@ def test_weights_that_give_no_finite_features_are_no_checkpoint(tmp_path, size):
 
 def test_a_run_that_ends_unsound_says_so(tmp_path):
     trainer = toy_trainer(
-        toy_model(dtype=torch.float32), [plain()], tmp_path, batches=toy_batches(dtype=torch.float32), lr=1e30,
+        toy_model(dtype=torch.float32), [plain()], folder=tmp_path, batches=toy_batches(dtype=torch.float32), lr=1e30,
         loop={"steps": 1, "save_every": 1},
     )  # fmt: skip
     with pytest.raises(
@@ -640,19 +640,17 @@ def test_two_runs_in_one_folder(tmp_path):
     import subprocess
     import sys
 
-    other = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
-    )
-    assert other.stdout is not None
-    assert other.stdout.readline() == "held\n"
-    trainer = toy_trainer(toy_model(), [plain()], tmp_path / "run")
-    for write in (trainer.run, lambda: save_state(tmp_path / "run", {"step": 1})):
-        with pytest.raises(
-            ClipsightError, match=r"another run is writing into .*run; wait until it has ended"
-        ):
-            write()
-    assert list((tmp_path / "run").iterdir()) == []
-    other.kill()
-    other.wait()
+    trainer = toy_trainer(toy_model(), [plain()], folder=tmp_path / "run")
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for write in (trainer.run, lambda: save_state(tmp_path / "run", {"step": 1})):
+            with pytest.raises(
+                ClipsightError, match=r"another run is writing into .*run; wait until it has ended"
+            ):
+                write()
+        assert list((tmp_path / "run").iterdir()) == []
+        other.kill()
     assert trainer.run().step == 4
     assert not (tmp_path / "run" / ".lock").exists()
