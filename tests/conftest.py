@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads cost more than they give
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,15 +15,24 @@ os.environ["NO_COLOR"] = "1"
 import hypothesis
 import jaxtyping
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
-# A busy machine is no failure: no example has a time limit, and slow drawing is allowed.
+# A busy machine is no failure: no example has a time limit, and slow drawing is allowed. Nothing is left in the
+# checkout, and no run depends on what an earlier one found.
+_STORAGE = tempfile.TemporaryDirectory(prefix="hypothesis-")
+set_hypothesis_home_dir(_STORAGE.name)
 hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "patient", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
 
 # Before anything imports the package: every annotated shape is checked at every call.
 jaxtyping.install_import_hook("clipsight", "beartype.beartype")
+
+
+def pytest_unconfigure() -> None:
+    """Take away what hypothesis kept."""
+    _STORAGE.cleanup()
 
 
 @pytest.fixture(autouse=True)

@@ -287,6 +287,7 @@ def test_scenes_are_drawn_once_and_go_on(tmp_path, monkeypatch, scenes):
     assert np.array_equal(pickle.loads(pickle.dumps(again))[0].picture, again[0].picture)
 
 
+@pytest.mark.slow
 def test_scenes_do_not_depend_on_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(scenes_file, "PIECE", 2)
     alone = open_examples("world:5:5")
