@@ -592,7 +592,7 @@ def test_a_step_that_is_no_number_leaves_buffers_as_they_were():
         assert torch.equal(value, dict(bad_run.named_buffers())[name]), name
 
 
-@pytest.mark.parametrize("size", [1e30, 1e300])
+@pytest.mark.parametrize("size", [1e30, 1e38])
 def test_weights_that_give_no_finite_features_are_no_checkpoint(tmp_path, size):
     """A step of finite loss and gradient may leave weights with which nothing can be computed."""
     module = toy_model(dtype=torch.float32)
