@@ -264,11 +264,12 @@ class Lens:
         asked = check_texts(texts, self._engine.loaded.tokenizer)
         choose_contrast(contrast, len(asked), asked, self.card.contrast_vocabulary)
         recipe = self._engine.recipe(method)
-        seen = see_all(image, lambda one: self.see(one, resolution))
-        if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
-            encode_together(self._engine, seen, recipe, batch)
-        # Each lets go of its passes when it is done.
-        return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
+        with self._engine.asked():
+            seen = see_all(image, lambda one: self.see(one, resolution))
+            if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
+                encode_together(self._engine, seen, recipe, batch)
+            # Each lets go of its passes when it is done.
+            return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
 
     def classify(
         self,
