@@ -78,8 +78,8 @@ def answer_each(
     Raises:
         UsageError: a result would replace a file that is read.
     """
-    from clipsight.pictures import read_picture
     from clipsight.draw import printable
+    from clipsight.pictures import read_picture
 
     refuse_inputs([file for files in plan.values() for file in files], [*plan, *filter(None, reads)])
     results: list[dict[str, Any]] = []

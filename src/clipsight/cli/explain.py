@@ -39,8 +39,8 @@ def explain(
 
 
 def _tell(found: "Explanation") -> Told:
-    from clipsight.results import summary_line
     from clipsight.draw import printable
+    from clipsight.results import summary_line
 
     def details() -> None:
         for index, trust in enumerate(found.trust):

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
+from rich.console import Console
 from torch import Tensor, nn
 
 from clipsight.attribution.faithfulness import Faithfulness
@@ -18,6 +19,7 @@ from clipsight.language.names import Names
 from clipsight.language.spans import Merge
 from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, read_picture
+from clipsight.report import render
 from clipsight.results import (
     Anomaly,
     Classification,
@@ -62,6 +64,13 @@ class Lens:
 
     def __repr__(self) -> str:
         return f"Lens({self._engine.loaded.name!r}, {self.card.family}, {self.device}, {self.dtype})"
+
+    def show(self) -> None:
+        """Print the card."""
+        Console(highlight=False, markup=False, soft_wrap=True).print(str(self.card))
+
+    def _repr_html_(self) -> str:
+        return render("facts.notebook.j2", title=repr(self), image="", rows=self.card.rows())
 
     @property
     def card(self) -> Card:
@@ -255,11 +264,12 @@ class Lens:
         asked = check_texts(texts, self._engine.loaded.tokenizer)
         choose_contrast(contrast, len(asked), asked, self.card.contrast_vocabulary)
         recipe = self._engine.recipe(method)
-        seen = see_all(image, lambda one: self.see(one, resolution))
-        if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
-            encode_together(self._engine, seen, recipe, batch)
-        # Each lets go of its passes when it is done.
-        return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
+        with self._engine.asked():
+            seen = see_all(image, lambda one: self.see(one, resolution))
+            if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
+                encode_together(self._engine, seen, recipe, batch)
+            # Each lets go of its passes when it is done.
+            return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
 
     def classify(
         self,
