@@ -17,13 +17,18 @@ import jaxtyping
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
-# A busy machine is no failure: no example has a time limit, and slow drawing is allowed. Nothing is left in the
-# checkout, and no run depends on what an earlier one found.
+# A busy machine is no failure: no example has a time limit, and slow drawing is allowed. Every run tries the same
+# examples; `--hypothesis-profile searching` draws new ones. Nothing is left in the checkout.
 _STORAGE = tempfile.TemporaryDirectory(prefix="hypothesis-")
 set_hypothesis_home_dir(_STORAGE.name)
-hypothesis.settings.register_profile(
-    "patient", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
+for name, same in (("patient", True), ("searching", False)):
+    hypothesis.settings.register_profile(
+        name,
+        deadline=None,
+        database=None,
+        derandomize=same,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
 hypothesis.settings.load_profile("patient")
 
 # Before anything imports the package: every annotated shape is checked at every call.

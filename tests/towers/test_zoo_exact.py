@@ -19,7 +19,8 @@ from towers.zoo import HF_IDS
 RELATIVE = 1e-5
 VISION_REFUSED = {"vit_relpos_medium_patch16_cls_224": "class token"}
 TEXT_REFUSED = {
-    name: "ClsPooler" for name in ("nllb-clip-base", "nllb-clip-base-siglip", "nllb-clip-large", "nllb-clip-large-siglip")
+    name: "ClsPooler"
+    for name in ("nllb-clip-base", "nllb-clip-base-siglip", "nllb-clip-large", "nllb-clip-large-siglip")
 }
 
 
@@ -105,9 +106,7 @@ def pairs_add_up(vision: VisionView, text: TextView) -> None:
     parts, ids, x = text.parts(), token_ids(text), pictures(vision)
     content = marks_of(parts, ids).content
     joint = joint_shares(vision, parts, x, ids, content)
-    cosine = torch.nn.functional.cosine_similarity(
-        vision.encode(x)[:, None], text.encode(ids)[None], dim=-1
-    )
+    cosine = torch.nn.functional.cosine_similarity(vision.encode(x)[:, None], text.encode(ids)[None], dim=-1)
     assert joint.matrix.shape == (2, *ids.shape, *vision.grid(*x.shape[-2:]))
     assert not joint.matrix[:, ~content].any()
     near(joint.cosine, cosine)

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 BENCH = verb_group("bench", 130, "Measure recipes, tasks and composition, or audit a model.")
 ALL = "all"
-Seeds = Annotated[
-    tuple[int, ...], Parameter(show_default=lambda given: " ".join(map(str, given)))
-]
+Seeds = Annotated[tuple[int, ...], Parameter(show_default=lambda given: " ".join(map(str, given)))]
 LEGEND = (
     "AUROC, pointing: maps of the nouns that are present against their visible pixels; mIoU: pixels of objects, named "
     "by the highest raw cosine; ms, MB (extra memory): from one image to its maps; mean (lowest–highest seed)."

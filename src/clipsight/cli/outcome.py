@@ -83,9 +83,7 @@ def say(text: str | Text, *, indent: int = 0, style: str = "") -> None:
         lines = list(line.wrap(console, console.width - indent - HANG))
     for number, part in enumerate(lines or [line]):
         part.rstrip()
-        console.print(
-            Text(" " * (indent + (HANG if number else 0))) + part, style=style, soft_wrap=True
-        )
+        console.print(Text(" " * (indent + (HANG if number else 0))) + part, style=style, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:

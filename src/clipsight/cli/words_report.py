@@ -29,7 +29,9 @@ class WordsModels(SeveralModels):
     """Which model scores the words; with --corpus several, side by side."""
 
     # One word each: an image may follow.
-    model: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=" ".join)] = (DEFAULT_MODEL,)
+    model: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=" ".join)] = (
+        DEFAULT_MODEL,
+    )
     """As for `clipsight explain`. With --corpus, repeat it to compare several models, or give one model several
     --pretrained."""
 

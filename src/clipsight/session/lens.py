@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
+from rich.console import Console
 from torch import Tensor, nn
 
 from clipsight.attribution.faithfulness import Faithfulness
@@ -18,12 +19,14 @@ from clipsight.language.names import Names
 from clipsight.language.spans import Merge
 from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, read_picture
+from clipsight.report import render
 from clipsight.results import (
     Anomaly,
     Classification,
     Explanation,
     Points,
     Segmentation,
+    SentenceView,
     Tags,
     WordAttribution,
 )
@@ -38,7 +41,6 @@ from clipsight.session.words import Spans, attribute_captions
 from clipsight.tasks import Refinement
 from clipsight.tasks.adapt import Adaptation
 from clipsight.tasks.background import Policy
-from clipsight.tasks.sentence import SentenceView
 from clipsight.tasks.views import AnomalyView
 from clipsight.towers.card import Card
 from clipsight.towers.loading import Loaded
@@ -62,6 +64,13 @@ class Lens:
 
     def __repr__(self) -> str:
         return f"Lens({self._engine.loaded.name!r}, {self.card.family}, {self.device}, {self.dtype})"
+
+    def show(self) -> None:
+        """Print the card."""
+        Console(highlight=False, markup=False, soft_wrap=True).print(str(self.card))
+
+    def _repr_html_(self) -> str:
+        return render("facts.notebook.j2", title=repr(self), image="", rows=self.card.rows())
 
     @property
     def card(self) -> Card:

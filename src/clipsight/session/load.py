@@ -1,11 +1,13 @@
 """Opening a model, and the ids of everything that can be asked for."""
 
+from difflib import get_close_matches
 from os import PathLike
 
 import torch
 from torch import nn
 
 from clipsight.attribution import attribution_ids
+from clipsight.attribution.registry import Side
 from clipsight.checkpoints.locate import model_ids
 from clipsight.features import recipe_ids
 from clipsight.session.lens import Lens
@@ -54,6 +56,35 @@ def recipes() -> tuple[str, ...]:
 def attributions() -> tuple[str, ...]:
     """Ids of the methods that say which words carry a match: the four of CLIP-CAE first."""
     return attribution_ids()
+
+
+def methods(verb: str = "explain") -> tuple[str, ...]:
+    """Ids that a question takes as its `method`, or as its `recipe`.
+
+    Args:
+        verb: "explain", "points", "segment", "anomaly", "sentence", "words" or "interact".
+
+    Raises:
+        ValueError: a verb that has no methods to choose from.
+
+    Example:
+        >>> import clipsight
+        >>> "naclip" in clipsight.methods("segment"), "perturbation" in clipsight.methods("words")
+        (True, True)
+    """
+    sides: dict[str, Side] = {"words": "text", "interact": "joint"}
+    if verb in sides:
+        return attribution_ids(sides[verb])
+    if verb in ("explain", "points"):
+        return (*recipe_ids(), *attribution_ids("image"))
+    if verb in ("segment", "anomaly", "sentence"):
+        return recipe_ids()
+    verbs = ("explain", "points", "segment", "anomaly", "sentence", *sides)
+    near = get_close_matches(str(verb), verbs, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"verb={verb!r} has no methods to choose from; {hint}Those that have are {', '.join(verbs)}."
+    )
 
 
 def models() -> tuple[str, ...]:

@@ -4,6 +4,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from rich.console import Console
+
+from clipsight.draw import thumbnail
+from clipsight.report import data_uri, render
 from clipsight.session.anomaly import anomaly as _anomaly
 from clipsight.session.classify import classify as _classify
 from clipsight.session.encoded import EncodedPicture
@@ -14,6 +18,9 @@ from clipsight.session.segment import segment as _segment
 from clipsight.session.sentence import sentence as _sentence
 from clipsight.session.tag import tag as _tag
 from clipsight.session.words import words as _words
+
+_SIDE = 480
+"""Most pixels of the picture in a notebook."""
 
 Ask = TypeVar("Ask", bound=Callable[..., Any])
 
@@ -54,7 +61,10 @@ class Seen(EncodedPicture):
     tag = _question(_tag)
     """Which of these things are in the picture? See `Lens.tag`."""
     segment = _question(_segment)
-    """Which of these names fits each pixel best? See `Lens.segment`."""
+    """Which of these names fits each pixel best? See `Lens.segment`.
+
+    The size is `window`'s and `short_side`'s; at the size of `pixels` and seen whole it takes what was encoded already.
+    """
     points = _question(_points)
     """Where should a segmenter be told to look for these words? See `Lens.points`."""
     anomaly = _question(_anomaly)
@@ -70,3 +80,14 @@ class Seen(EncodedPicture):
         """The picture, its size as seen, and the model."""
         height, width = self.size
         return f"Seen({self.source or 'a picture'}, {width} × {height} px, by {self.engine.loaded.name!r})"
+
+    def show(self) -> None:
+        """Print what the model sees of the picture."""
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        for line in (repr(self), *self.notes):
+            console.print(line)
+
+    def _repr_html_(self) -> str:
+        small = thumbnail(self.picture, (_SIDE, _SIDE))
+        rows = [("seen at", f"{self.size[1]} × {self.size[0]} px"), *(("note", note) for note in self.notes)]
+        return render("facts.notebook.j2", title=repr(self), image=data_uri(small, "JPEG"), rows=rows)

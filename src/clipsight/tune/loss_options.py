@@ -38,10 +38,10 @@ class LossOptions:
 
     def terms(self) -> "list[WeightedObjective]":
         """The contrastive loss and the additions, with their weights."""
-        from clipsight.tune.objectives.weighted import WeightedObjective
         from clipsight.tune.objectives.contrastive import Contrastive
         from clipsight.tune.objectives.distill import Distill
         from clipsight.tune.objectives.negatives import NegativeContrastive, OwnNegatives
+        from clipsight.tune.objectives.weighted import WeightedObjective
 
         kinds, count = self.negative_kinds, self.negatives_per_caption
         first = Contrastive()
