@@ -23,7 +23,7 @@ def clip():
 def test_the_register():
     ids = attribution_ids()
     assert ids[:4] == ("attention", "gradcam", "perturbation", "gradient")
-    assert set(ids[4:]) == {"integrated_gradients", "chefer", "grad_eclip", "legrad", "shapley"}
+    assert set(ids[4:]) == {"integrated_gradients", "chefer", "exact", "grad_eclip", "legrad", "shapley"}
     for name in ids:
         facts = get_attribution(name)
         assert facts.sources[0].title
@@ -41,7 +41,9 @@ def test_which_tower_can_be_asked_what():
         assert not any(why_not(method, family(name)[1]) for method in attribution_ids())
     view, ids = family(ONE_PIECE[0])[1:]
     able = {method for method in attribution_ids() if not why_not(method, view)}
-    assert able == {"perturbation", "gradient", "integrated_gradients", "shapley"}
+    assert able == {"perturbation", "gradient", "integrated_gradients", "shapley", "exact"}
+    unread = family("nllb-clip-base")[1]
+    assert "exact needs the blocks" in why_not("exact", unread)
     with pytest.raises(Unsupported, match="Nearest: gradient, integrated_gradients, perturbation or shapley"):
         attribute(view, ids, picture(view), method="chefer")
 
