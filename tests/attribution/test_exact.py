@@ -18,6 +18,7 @@ from clipsight.attribution import attribute
 from clipsight.attribution.exact import image_shares, joint_shares, text_shares
 from clipsight.attribution.marks import marks_of
 from clipsight.errors import Unsupported
+from clipsight.features import Trunk
 from clipsight.towers.families import towers_of
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.towers.open_clip_vit import OpenClipVision
@@ -175,6 +176,21 @@ def test_splits_are_refused_where_nothing_is_split():
     view = towers_of(tiny_clip(pool_type="avg")).vision
     with pytest.raises(Unsupported, match="reads the patches once"):
         image_shares(view, pixels(), by="head")
+
+
+@pytest.mark.parametrize("pools", ["class", "mean"])
+@torch.no_grad()
+def test_tokens_of_a_pass_begun_before_are_used(pools):
+    model = tiny_clip(**({} if pools == "class" else {"pool_type": "avg"}))
+    view, x = OpenClipVision(model.visual), pixels()
+    expected, trunk = image_shares(view, x), Trunk(view, x, "bicubic_antialias", 2**20)
+    trunk.entering(4)
+    found = image_shares(view, x, tokens=trunk)
+    torch.testing.assert_close(found.patches, expected.patches, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.networks, expected.networks, atol=1e-5, rtol=1e-4)
+    assert 6 in trunk
+    again = image_shares(view, x, tokens=trunk)
+    torch.testing.assert_close(again.patches, expected.patches, atol=1e-5, rtol=1e-4)
 
 
 # ---- towers whose answer is known ----
