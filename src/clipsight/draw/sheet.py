@@ -10,7 +10,22 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from . import heat
-from .layout import FAINT, INK, QUIET, SMALL, TITLE, Block, beside, page, paper, picture, pill, rule, stack, text
+from .layout import (
+    FAINT,
+    INK,
+    QUIET,
+    SMALL,
+    TITLE,
+    Block,
+    beside,
+    page,
+    paper,
+    picture,
+    pill,
+    rule,
+    stack,
+    text,
+)
 from .scaling import Number, Scale
 from .typeset import LEAD, readable, width, wrap, write
 from .wording import number
@@ -104,7 +119,7 @@ def rule_block(width: int) -> Image.Image:
 
 
 def _row(panels: Sequence[Panel], columns: int) -> Block:
-    blank = [text("")] * (columns - len(panels))
+    blank: list[Block] = [lambda width: paper(1, 1)] * (columns - len(panels))
     shares = [1] * columns
 
     def across(*blocks: Block, align: str = "top") -> Block:

@@ -21,12 +21,14 @@ from clipsight.results import (
     Anomaly,
     Classification,
     Explanation,
+    Interaction,
     Points,
     Segmentation,
     Tags,
     WordAttribution,
 )
 from clipsight.scoring.choice import Contrast, choose_contrast
+from clipsight.session.attributed import attributed, directions, is_attribution
 from clipsight.session.batch import encode_together, see_all
 from clipsight.session.engine import Engine, Templates
 from clipsight.session.seen import Seen
@@ -169,7 +171,8 @@ class Lens:
         Args:
             x: normalised pixels.
             t: text features of any length.
-            method: recipe id or `Recipe`.
+            method: recipe id, `Recipe`, or an image attribution such as "exact", whose scores are shares of the whole
+                picture's cosine.
             contrast: None raw cosines; "labels" feature surgery among `t`; "empty" against the empty prompt; a list of
                 names as distractors; "auto" labels from eight texts up, below that the card's contrast vocabulary if
                 there is one, else empty. Distractors are put into the card's templates, and all of them are used:
@@ -178,6 +181,8 @@ class Lens:
         """
         against = choose_contrast(contrast, len(t), vocabulary=self.card.contrast_vocabulary)
         others = self._engine.contrast_features(against.kind, against.names, self.card.templates)
+        if is_attribution(method):
+            return attributed(self._engine, x, directions(t, against.kind, others), str(method)).maps
         return self._engine.maps(x, t, self._engine.recipe(method), kind=against.kind, contrast_texts=others)
 
     def see(self, image: PictureSource, resolution: Resolution = "native") -> Seen:
@@ -223,7 +228,7 @@ class Lens:
         Args:
             image: path, PIL picture, uint8 array; or a list of them, which gives a list of results.
             texts: what to look for.
-            method: recipe id or `Recipe`.
+            method: recipe id, `Recipe`, or an image attribution such as "exact".
             contrast: as in `maps`; None or "none" is raw.
             resolution: as in `preprocess`.
             templates: "auto" takes the card's templates, or the texts as given if it has none; else as in
@@ -251,9 +256,11 @@ class Lens:
         # What can be refused is refused before the work.
         asked = check_texts(texts, self._engine.loaded.tokenizer)
         choose_contrast(contrast, len(asked), asked, self.card.contrast_vocabulary)
-        recipe = self._engine.recipe(method)
+        recipe = None if is_attribution(method) else self._engine.recipe(method)
         seen = see_all(image, lambda one: self.see(one, resolution))
-        if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
+        if (
+            recipe is not None and not recipe.needs_texts
+        ):  # else passes are large, each picture's goes on by itself
             encode_together(self._engine, seen, recipe, batch)
         # Each lets go of its passes when it is done.
         return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
@@ -417,6 +424,45 @@ class Lens:
             Words with their characters, scores and maps.
         """
         return self.see(image, resolution).sentence(text, recipe)
+
+    def interact(
+        self,
+        image: PictureSource,
+        caption: str,
+        method: str = "exact",
+        spans: Spans | None = None,
+        roles: Roles = "rules",
+        *,
+        resolution: Resolution = "native",
+    ) -> Interaction:
+        """Which word of the caption is matched by which region of the picture?
+
+        Args:
+            image: path, PIL picture or uint8 array.
+            caption: one text.
+            method: "exact", the share of the cosine that each token and each patch carry together; "clip_surgery", its
+                multimodal view, every token asked by itself.
+            spans: phrases to score as well: substrings, or (first character, the one after the last).
+            roles: as in `words`.
+            resolution: as in `preprocess`.
+
+        Returns:
+            `Interaction`: maps of tokens, words and phrases, scores of words, what is left over, provenance.
+
+        Raises:
+            ValueError: unknown method, or a span that is not in the caption.
+            Unsupported: not for these towers, or a tokenizer that says nothing of its tokens.
+
+        Not claimed: that the pixels of a patch alone bring its share. A token has mixed with others when it is read.
+
+        Example:
+            >>> from clipsight.world import make_scene
+            >>> scene = make_scene(0)
+            >>> j = load("clipsight-tiny").interact(scene.image, scene.captions[0].text)
+            >>> abs(float(j.matrix.sum()) + sum(j.rest.values()) - j.cosine) < 1e-5
+            True
+        """
+        return self.see(image, resolution).interact(caption, method, spans, roles)
 
     @overload
     def points(self, image: PictureSource, text: str, *how: Any, **options: Any) -> Points: ...

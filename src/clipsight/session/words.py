@@ -359,6 +359,8 @@ def _plain_unit(scores: TokenScores) -> str:
             return "likeness to the whole text" if text else f"{measure} gained by the word"
         case "gradcam":
             return "class activation"
+        case "exact":
+            return f"share of the {measure}"
         case "legrad":
             return "sensitivity to attention"
         case _:
