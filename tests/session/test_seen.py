@@ -7,6 +7,7 @@ import torch
 
 import clipsight
 from clipsight import Lens, Seen
+from clipsight.attribution import attribution_ids
 from clipsight.world import make_scene
 
 QUESTIONS = (
@@ -60,3 +61,28 @@ def test_segmentation_of_a_picture_seen_whole_takes_its_features(lens, picture, 
     found = seen.segment(["dog", "car"], recipe="naclip", progress=lambda *step: steps.append(step))
     assert torch.equal(found.labels, expected.labels)
     assert steps == [(1, 1)]
+
+
+def test_only_public_names_are_listed_and_a_misspelt_one_is_helped():
+    assert dir(clipsight) == sorted(clipsight.__all__)
+    assert all(not name.startswith("_") for name in dir(clipsight))
+    assert all(getattr(clipsight, name) is not None for name in dir(clipsight))
+    with pytest.raises(AttributeError, match="did you mean 'recipes'"):
+        clipsight.recipies  # noqa: B018
+
+
+def test_methods_of_each_verb():
+    assert clipsight.methods() == (*clipsight.recipes(), *attribution_ids("image"))
+    assert clipsight.methods("segment") == clipsight.recipes()
+    assert clipsight.methods("words") == clipsight.attributions()
+    assert clipsight.methods("interact") == attribution_ids("joint")
+    with pytest.raises(ValueError, match="did you mean 'segment'"):
+        clipsight.methods("segmnt")
+    with pytest.raises(ValueError, match="no methods to choose from"):
+        clipsight.methods("classify")
+
+
+def test_a_lens_and_a_seen_picture_say_what_they_are(lens, picture):
+    seen = lens.see(picture)
+    assert "clipsight-tiny" in repr(lens)
+    assert "112 × 112 px" in repr(seen)

@@ -11,7 +11,7 @@ from torch import Tensor
 from clipsight.attribution.exact import directions_of, joined, text_shares
 from clipsight.attribution.question import opened
 from clipsight.errors import Unsupported
-from clipsight.language.reading import ReadCaptions, read_captions
+from clipsight.language.reading import ReadCaption, read_captions
 from clipsight.language.spans import CaptionPart, find_phrases, shares
 from clipsight.language.tokens import check_texts
 from clipsight.results import Interaction, WordScore
@@ -31,6 +31,11 @@ _SURGERY = (
 )
 
 
+def joint_ids() -> tuple[str, ...]:
+    """Ids of the methods that attribute to pairs of a token and a patch."""
+    return METHODS
+
+
 @torch.no_grad()
 def interact(
     seen: EncodedPicture,
@@ -43,7 +48,7 @@ def interact(
     engine = seen.engine
     (asked,) = check_texts([caption], engine.loaded.tokenizer)
     phrases = find_phrases(asked, spans or ())
-    read = read_captions(engine.loaded.tokenizer, [asked], engine.text_view.context)
+    (read,) = read_captions(engine.loaded.tokenizer, [asked], engine.text_view.context).each
     if method == "exact":
         matrix, facts = _exact(seen, read)
     elif method == "clip_surgery":
@@ -53,18 +58,16 @@ def interact(
     return _result(seen, read, phrases, roles, method, matrix.float().cpu(), facts)
 
 
-def _exact(seen: EncodedPicture, read: ReadCaptions) -> tuple[Float[Tensor, "S h w"], dict[str, Any]]:
+def _exact(seen: EncodedPicture, read: ReadCaption) -> tuple[Float[Tensor, "S h w"], dict[str, Any]]:
     engine = seen.engine
     parts = opened(engine.text_view)
     if parts is None:
         raise Unsupported(
             f"exact needs the inside of the text tower, and {type(engine.text_view).__name__} takes whole texts alone."
         )
-    ids, content = read.ids.to(engine.text_view.device), read.content.to(engine.text_view.device)
-    if isinstance(parts, OnePieceText) or parts.cuttable:
-        end = parts.ends(ids)
-        if end is not None:
-            ids, content = ids[:, : int(end.max()) + 1], content[:, : int(end.max()) + 1]
+    device = engine.text_view.device
+    used = read.used if isinstance(parts, OnePieceText) or parts.cuttable else len(read.ids)
+    ids, content = read.ids[None, :used].to(device), read.content[None, :used].to(device)
     text = text_shares(parts, ids)
     image = seen.shares()
     found = joined(image.along(directions_of(text, content)), text, content)
@@ -75,14 +78,12 @@ def _exact(seen: EncodedPicture, read: ReadCaptions) -> tuple[Float[Tensor, "S h
     }
 
 
-def _surgery(seen: EncodedPicture, read: ReadCaptions) -> tuple[Float[Tensor, "S h w"], dict[str, Any]]:
+def _surgery(seen: EncodedPicture, read: ReadCaption) -> tuple[Float[Tensor, "S h w"], dict[str, Any]]:
     engine, features = seen.engine, seen.features("clip_surgery")
-    tokens = engine.text_view.token_features(read.ids.to(engine.text_view.device))[0]
-    used = torch.tensor([kind != "padding" for kind in read.found[0].kinds], device=tokens.device)
-    maps = feature_surgery(features.patches, features.pooled, tokens[used].to(features.patches))[0]
-    own = read.content[0].to(used.device)[used]
-    whole = engine.encode_text([read.found[0].caption])
-    return maps[own], {
+    tokens = engine.text_view.token_features(read.ids[None].to(engine.text_view.device))[0, : read.used]
+    maps = feature_surgery(features.patches, features.pooled, tokens.to(features.patches))[0]
+    whole = engine.encode_text([read.caption])
+    return maps[read.content[: read.used].to(maps.device)], {
         "cosine": float(pooled_similarity(features.pooled, whole)[0, 0]),
         "additive": False,
         "unit": "cosine difference",
@@ -92,17 +93,16 @@ def _surgery(seen: EncodedPicture, read: ReadCaptions) -> tuple[Float[Tensor, "S
 
 def _result(
     seen: EncodedPicture,
-    read: ReadCaptions,
+    read: ReadCaption,
     phrases: Sequence[CaptionPart],
     roles: str | CaptionRoles | None,
     method: str,
     matrix: Float[Tensor, "S h w"],
     facts: Mapping[str, Any],
 ) -> Interaction:
-    found, parts = read.found[0], read.parts[0]
-    own = read.content[0]
+    found, parts, own = read.found, read.parts, read.content
     additive = facts.get("additive", True)
-    table = read.tables[0][:, own].float()
+    table = read.table[:, own].float()
     phrase_table = shares(found, phrases)[:, own].float()
     if not additive:  # what does not add up is averaged over a word's tokens
         table, phrase_table = (

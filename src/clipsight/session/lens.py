@@ -15,6 +15,7 @@ from clipsight.attribution.faithfulness import Faithfulness
 from clipsight.attribution.variants import Operator
 from clipsight.features import ImageFeatures, Recipe
 from clipsight.language.names import Names
+from clipsight.language.spans import Merge
 from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, read_picture
 from clipsight.results import (
@@ -24,6 +25,7 @@ from clipsight.results import (
     Interaction,
     Points,
     Segmentation,
+    SentenceView,
     Tags,
     WordAttribution,
 )
@@ -33,11 +35,12 @@ from clipsight.session.batch import encode_together, see_all
 from clipsight.session.engine import Engine, Templates
 from clipsight.session.seen import Seen
 from clipsight.session.segment import Progress, Window
-from clipsight.session.words import Merge, Roles, Spans, Units, attribute_captions
+from clipsight.session.word_question import Units
+from clipsight.session.word_result import Roles
+from clipsight.session.words import Spans, attribute_captions
 from clipsight.tasks import Refinement
 from clipsight.tasks.adapt import Adaptation
 from clipsight.tasks.background import Policy
-from clipsight.tasks.sentence import SentenceView
 from clipsight.tasks.views import AnomalyView
 from clipsight.towers.card import Card
 from clipsight.towers.loading import Loaded

@@ -129,7 +129,7 @@ def _earlier(place: Path, files: Sequence[str], overwrite: bool) -> set[str]:
     if there and not overwrite:
         raise FileExistsError(
             f"{str(place)!r} holds a model already ({', '.join(there)}) and was left as it is; choose another folder "
-            "or pass overwrite=True (--overwrite on the command line)."
+            "or pass overwrite=True."
         )
     try:
         listed = read_json(place / CARD).get("files") or ()
