@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Interaction:
     matrix: Float[Tensor, "S h w"]  # float32 on the CPU
     words: tuple[WordScore, ...]  # in order; `tokens` are rows of `matrix`
     marks: tuple[WordScore, ...] = ()  # punctuation
-    table: Float[Tensor, "W S"]  # what each word has of each token: its map is table @ matrix
+    table: Float[Tensor, "words S"]  # what each word has of each token: its map is table @ matrix
     spans: tuple[WordScore, ...] = ()  # phrases that were asked for
     cosine: float | int
     rest: Mapping[str, float] = field(default_factory=dict)  # what is no pair's, by name
@@ -97,12 +97,12 @@ class Interaction:
         return self.provenance.method
 
     @property
-    def word_maps(self) -> Float[Tensor, "W h w"]:
+    def word_maps(self) -> Float[Tensor, "words h w"]:
         """The map of every word: its tokens' rows added up."""
         return torch.einsum("ws,syx->wyx", self.table, self.matrix)
 
     @property
-    def word_scores(self) -> Float[Tensor, " W"]:
+    def word_scores(self) -> Float[Tensor, " words"]:
         """What every word carries over the whole picture."""
         return torch.tensor([word.score for word in self.words], dtype=torch.float32)
 
@@ -163,7 +163,7 @@ class Interaction:
         chosen = torch.tensor([float(one == role) for one in self.roles])
         return torch.einsum("w,wyx->yx", chosen, self.word_maps)
 
-    def words_in(self, box: tuple[Number, Number, Number, Number]) -> Float[Tensor, " W"]:
+    def words_in(self, box: tuple[Number, Number, Number, Number]) -> Float[Tensor, " words"]:
         """What every word carries with the patches of a region.
 
         Args:
@@ -281,7 +281,10 @@ class Interaction:
                 matrix=_tensor(data["matrix"], (count, *grid)),
                 table=_tensor(data["table"], (len(data["words"]), count)),
                 **{name: data[name] for name in _PLAIN},
-                **{name: tuple(data[name]) for name in ("tokens", "places", "trust")},
+                **{name: tuple(data[name]) for name in ("tokens", "trust")},
+                places=tuple((a, b) for a, b in data["places"]),
+                cosine=_known(data["cosine"]),
+                rest={name: _known(value) for name, value in data["rest"].items()},
                 **{name: tuple(map(_word, data[name])) for name in ("words", "marks", "spans")},
                 provenance=Provenance.from_dict(data["provenance"]),
             )
@@ -326,12 +329,17 @@ class Interaction:
             "format": FORMAT,
             **{name: getattr(self, name) for name in _PLAIN},
             **{name: list(getattr(self, name)) for name in ("tokens", "trust")},
+            "cosine": _finite(self.cosine),
+            "rest": {name: _finite(value) for name, value in self.rest.items()},
+            "error": _finite(self.error),
             "places": [list(place) for place in self.places],
             **{
-                name: [vars(one) | {"tokens": list(one.tokens)} for one in getattr(self, name)]
+                name: [
+                    vars(one) | {"tokens": list(one.tokens), "score": _finite(one.score)}
+                    for one in getattr(self, name)
+                ]
                 for name in _WORDS
             },
-            "error": self.error if self.additive else None,
             "provenance": self.provenance.to_dict(),
         }
 
@@ -342,12 +350,21 @@ class Interaction:
         return interaction_notebook(self)
 
 
-_PLAIN = ("caption", "cosine", "rest", "additive", "unit", "roles_by", "dropped", "source")
+_PLAIN = ("caption", "additive", "unit", "roles_by", "dropped", "source")
 _WORDS = ("words", "marks", "spans")
 
 
 def _word(record: Mapping[str, Any]) -> WordScore:
-    return WordScore(**{**record, "tokens": tuple(record["tokens"])})
+    return WordScore(**{**record, "tokens": tuple(record["tokens"]), "score": _known(record["score"])})
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if isfinite(value) else None
+
+
+def _known(value: float | None) -> float:
+    return nan if value is None else value
 
 
 def _tensor(values: Any, shape: tuple[int, ...]) -> Tensor:

@@ -441,29 +441,16 @@ class Lens:
         """Which word of the caption is matched by which region of the picture?
 
         Args:
-            image: path, PIL picture or uint8 array.
-            caption: one text.
             method: "exact", the share of the cosine that each token and each patch carry together; "clip_surgery", its
                 multimodal view, every token asked by itself.
-            spans: phrases to score as well: substrings, or (first character, the one after the last).
-            roles: as in `words`.
-            resolution: as in `preprocess`.
+            spans: phrases to score as well. image, caption, roles, resolution: as in `words`.
 
         Returns:
             `Interaction`: maps of tokens, words and phrases, scores of words, what is left over, provenance.
 
-        Raises:
-            ValueError: unknown method, or a span that is not in the caption.
-            Unsupported: not for these towers, or a tokenizer that says nothing of its tokens.
-
         Not claimed: that the pixels of a patch alone bring its share. A token has mixed with others when it is read.
 
-        Example:
-            >>> from clipsight.world import make_scene
-            >>> scene = make_scene(0)
-            >>> j = load("clipsight-tiny").interact(scene.image, scene.captions[0].text)
-            >>> abs(float(j.matrix.sum()) + sum(j.rest.values()) - j.cosine) < 1e-5
-            True
+        Errors as of `words`.
         """
         return self.see(image, resolution).interact(caption, method, spans, roles)
 
