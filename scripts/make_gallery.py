@@ -16,6 +16,7 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
+from clipsight.results.scaling import choose_scale
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -24,7 +25,6 @@ import clipsight
 from clipsight.bench.emoji import judge_maps, noun_features, ready
 from clipsight.errors import ClipsightWarning
 from clipsight.results import heat, typeset
-from clipsight.results.scaling import choose_scale
 from clipsight.session.lens import Lens
 from clipsight.world import make_scene, nouns
 from clipsight.world.scene import Scene

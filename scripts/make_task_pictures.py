@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from clipsight.results.scaling import choose_scale
 from jaxtyping import Bool, Float
 from make_gallery import ABSENT, FAINT, INK, OBJECTS, QUIET, SCENES, SEED, SIZE, dimmed, face
 from PIL import Image, ImageDraw
@@ -27,7 +28,6 @@ import clipsight
 from clipsight.errors import ClipsightWarning
 from clipsight.refine import bilateral_upsample, guided_upsample, mask_mean, pamr, propagate
 from clipsight.results import Points, Segmentation, heat
-from clipsight.results.scaling import choose_scale
 from clipsight.session.lens import Lens
 from clipsight.world import Scene, make_scene, make_scenes, nouns
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from clipsight.results.words_drawn import fraction, mixed, segments
 from make_gallery import FAINT, INK, QUIET, face
 from make_task_pictures import GAP, MARGIN, scenes
 from PIL import Image, ImageDraw
@@ -35,7 +36,6 @@ from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import tokenize
 from clipsight.results import heat
 from clipsight.results.words import WordAttribution
-from clipsight.results.words_drawn import fraction, mixed, segments
 from clipsight.roles.extract import find_words
 from clipsight.session.lens import Lens
 from clipsight.world import Foil, Scene, make_scenes

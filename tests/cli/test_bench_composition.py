@@ -46,7 +46,7 @@ def test_people_get_a_table_with_guards_beside(run):
     assert lines["replace_rel"].split()[1] == "accuracy"
     assert lines["t2i"].split()[:2] == ["t2i", "R@10"]
     assert "never counts as correct" in out
-    assert "`--guards coco_retrieval` draws what is expected" in out
+    assert "`--guards coco_retrieval` prints the files it needs" in out
     assert out.index("mean of 7 kinds") < out.index("world_nouns")
 
 
@@ -112,7 +112,7 @@ def test_published_scores_stand_beside_with_grade_and_difference(run):
     ]  # fmt: skip
     official = (word for word in words if word not in ("--protocol", "vl_compo"))
     _, out, _ = composition(run, *official, "--compare")
-    assert "Nothing is published for these figures by this protocol." in out
+    assert "No scores are published for these figures with this protocol." in out
 
 
 @bundled

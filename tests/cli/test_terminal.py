@@ -62,6 +62,17 @@ def test_the_line_of_a_load_goes_away_unless_something_was_drawn_below_it(monkey
         assert shown.getvalue().endswith("\x1b[1A\x1b[2K") == (not below)
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_words_of_a_caption_fit_the_width(width):
+    from results.test_words import words
+
+    shown = io.StringIO()
+    Console(file=shown, width=width, force_terminal=True, no_color=True).print(words())
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum("█" in line for line in lines) > 0
+
+
 def test_several_images_are_a_line_each_and_one_has_details(lens, run):
     ask = ("explain", "dog.jpg", "cat.png", "-t", "a dog")
     _, out, _ = run(*ask)

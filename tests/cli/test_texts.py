@@ -90,9 +90,7 @@ def test_a_folder_is_its_images_without_results_and_other_files(lens, run):
     assert code == 0
     names = [Path(asked["image"]).as_posix() for asked in lens.asked]
     assert names == ["photos/a.png", "photos/b.JPG", "photos/c.jfif", "dog.jpg"]
-    assert err == (
-        "clipsight: note: of photos, 3 images are read; 1 other files and 1 results of clipsight are left out.\n"
-    )
+    assert err == ("clipsight: note: of photos, 3 images are read, without 1 other file and 1 result file.\n")
     code, _, err = run("explain", "photos/below", "-t", "dog")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "holds no image" in err

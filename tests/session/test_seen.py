@@ -82,7 +82,16 @@ def test_methods_of_each_verb():
         clipsight.methods("classify")
 
 
-def test_a_lens_and_a_seen_picture_say_what_they_are(lens, picture):
-    seen = lens.see(picture)
+def test_a_lens_and_a_seen_picture_say_what_they_are(lens, picture, capsys):
+    seen = lens.see(picture, 10_000 // 2)
     assert "clipsight-tiny" in repr(lens)
-    assert "112 × 112 px" in repr(seen)
+    assert "px, by 'clipsight-tiny'" in repr(seen)
+    lens.show()
+    seen.show()
+    printed = capsys.readouterr().out
+    assert "open_clip ViT" in printed
+    assert "more than 4096" in printed
+    assert "open_clip ViT" in lens._repr_html_()
+    page = lens.see(picture)._repr_html_()
+    assert "data:image/jpeg" in page
+    assert "112 × 112 px" in page

@@ -133,7 +133,7 @@ def _read_states(
 
 
 def _tell(found: "Anomaly") -> Told:
-    from clipsight.results.wording import printable
+    from clipsight.draw import printable
 
     return Told(
         verdict=found.line(),

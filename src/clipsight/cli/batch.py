@@ -78,8 +78,8 @@ def answer_each(
     Raises:
         UsageError: a result would replace a file that is read.
     """
+    from clipsight.draw import printable
     from clipsight.pictures import read_picture
-    from clipsight.results.wording import printable
 
     refuse_inputs([file for files in plan.values() for file in files], [*plan, *filter(None, reads)])
     results: list[dict[str, Any]] = []
@@ -130,7 +130,7 @@ def answer_each(
 
 
 def _say(picture: str, told: Told, files: Sequence[Path], *, details: bool) -> None:
-    from clipsight.results.wording import printable
+    from clipsight.draw import printable
 
     written = f" -> {', '.join(printable(str(file)) for file in files)}" if files else ""
     say(Text.assemble((printable(picture), "bold"), ": ", printable(told.verdict), (written, "dim")))
@@ -139,7 +139,7 @@ def _say(picture: str, told: Told, files: Sequence[Path], *, details: bool) -> N
 
 
 def _list_failures(failures: Mapping[str, Exception], asked: int) -> None:
-    from clipsight.results.wording import printable
+    from clipsight.draw import printable
 
     reasons = {name: _reason(error) for name, error in failures.items()}
     count = f"{len(reasons):,} of {asked:,} images failed"

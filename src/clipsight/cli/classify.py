@@ -43,7 +43,7 @@ def classify(
         return lens.classify(picture, labels, templates=prompts)
 
     def tell(found: "Classification") -> Told:
-        from clipsight.results.wording import printable
+        from clipsight.draw import printable
 
         best = found.top(top)
 

@@ -39,8 +39,8 @@ def explain(
 
 
 def _tell(found: "Explanation") -> Told:
+    from clipsight.draw import printable
     from clipsight.results import summary_line
-    from clipsight.results.wording import printable
 
     def details() -> None:
         for index, trust in enumerate(found.trust):
@@ -52,7 +52,7 @@ def _tell(found: "Explanation") -> Told:
 
 def presence_in_words(found: "Explanation") -> str:
     """Which texts are there; their similarity where that was not measured."""
-    from clipsight.results.wording import number
+    from clipsight.draw import number
     from clipsight.scoring.trust import verdict
 
     said = []

@@ -57,18 +57,19 @@ def _in_folder(folder: str) -> list[str]:
     own = result_marks()
     names = [name for name in files if looks_like_picture(name)]
     results = [name for name in names if own & set(name.split(".")[1:-1])]
-    pictures = [os.path.join(folder, name) for name in names if name not in results]
-    others = len(files) - len(names)
-    left_out = [f"{others} other files"] * bool(others) + [f"{len(results)} results of clipsight"] * bool(
-        results
-    )
+    pictures = [os.path.normpath(os.path.join(folder, name)) for name in names if name not in results]
+    left_out = [
+        f"{count} {what}{'' if count == 1 else 's'}"
+        for count, what in ((len(files) - len(names), "other file"), (len(results), "result file"))
+        if count
+    ]
     if not pictures:
         what = f" ({' and '.join(left_out)})" if left_out else ""
         raise UsageError(
             f'{folder} holds no image{what}; for those in folders below it type "{folder}/**/*.jpg".'
         )
     if left_out:
-        print_note(f"of {folder}, {len(pictures)} images are read; {' and '.join(left_out)} are left out.")
+        print_note(f"of {folder}, {len(pictures)} images are read, without {' and '.join(left_out)}.")
     return pictures
 
 

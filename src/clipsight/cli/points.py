@@ -96,7 +96,7 @@ def _plan(
 
 
 def _tell(found: "PointPrompts") -> Told:
-    from clipsight.results.wording import printable
+    from clipsight.draw import printable
     from clipsight.tasks.point_prompts import parts_of
 
     said = {}

@@ -261,8 +261,8 @@ def _plan(pictures: Sequence[str], output: SegmentOutput) -> dict[str, list[Path
 
 
 def _tell(result: Segmented) -> Told:
+    from clipsight.draw import number, printable
     from clipsight.results.segmentation import NOTHING
-    from clipsight.results.wording import number, printable
 
     found = result.found
     shares = {name: float(found.areas[found.index(name)]) for name in found.present}

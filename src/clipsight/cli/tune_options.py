@@ -28,7 +28,10 @@ def _listed(group: Group) -> Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(TuneSettings):
-    """`TuneSettings`, with a flag that turns off what is on."""
+    """`TuneSettings`, with a flag that turns off what is on, and a flag's former name."""
+
+    micro_batches: Annotated[int, Parameter(name=("--micro-batches", "--pieces"))] = 1
+    """Split each batch into this many micro-batches to save memory. The gradient is that of the whole batch."""
 
     train_scale: Annotated[bool, Parameter(negative="--no-train-scale")] = True
     """Train the logit scale too, or not."""

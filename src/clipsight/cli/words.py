@@ -107,7 +107,7 @@ def words(
 
 
 def _tell(found: "WordAttribution") -> Told:
-    from clipsight.results.wording import number
+    from clipsight.draw import number
 
     ranked = sorted(found.words, key=lambda word: -abs(word.score) if word.score == word.score else 0.0)
     said = [f"{word.text} {'+' if word.score > 0 else ''}{number(word.score)}" for word in ranked[:MOST]]

@@ -144,7 +144,9 @@ def badge(presence: Number, *, absent: bool = False) -> Block:
     return pill(f"absent · presence {presence:.2f}" if absent else f"presence {presence:.2f}", colour)
 
 
-def colour_bar(scale: Scale, unit: str, wide: int, *, cmap: str = heat.CMAP, alpha: Number = heat.ALPHA) -> Block:
+def colour_bar(
+    scale: Scale, unit: str, wide: int, *, cmap: str = heat.CMAP, alpha: Number = heat.ALPHA
+) -> Block:
     """The colours from the bottom of the scale to its top, with the scores at both ends and the unit."""
 
     def drawn(room: int) -> Image.Image:

@@ -36,7 +36,9 @@ def explanation_page(explanation: "Explanation", scale: "ScaleChoice") -> str:
         maps.append(
             {
                 "layer": data_uri(heat.layer(explanation.maps[k].numpy(), own, size)),
-                "low": "flat" if own.flat else ("≤ " if own.clipped else "") + (number(own.low) if own.low else "0"),
+                "low": "flat"
+                if own.flat
+                else ("≤ " if own.clipped else "") + (number(own.low) if own.low else "0"),
                 "high": "" if own.flat else number(own.high),
                 "words": " ".join(said for said in (own.note, explanation.trust[k]) if said),
                 "map": json_numbers(explanation.maps[k].numpy()),

@@ -84,7 +84,9 @@ def _legend(explanation: "Explanation", choice: ScaleChoice, scales: list[Scale]
     legend = f"Colour: raw score ({provenance.unit}), {how.get(str(choice), 'a given scale')}."
     if any(s.clipped for s in scales):
         low = min(s.low for s in scales if s.clipped)
-        fits = ": there the contrast fits at least as well" if low == 0 and provenance.contrast != "none" else ""
+        fits = (
+            ": there the contrast fits at least as well" if low == 0 and provenance.contrast != "none" else ""
+        )
         legend += f" The picture stays grey at or below {number(low) if low else 'zero'}{fits}."
     return legend
 

@@ -111,11 +111,12 @@ class EncodedPicture:
     @contextmanager
     def _store(self) -> Iterator[None]:
         """What is kept, for one thread at a time; nothing of it outlives the weights it was made with."""
-        with self._lock:
+        with self.engine.asked(), self._lock:
             marks = self.engine.weight_marks()
             if marks != self._weights:
                 self._weights, self._pooled, self._shares = marks, None, None
                 self._kept, self._passes, self._trunks = {}, {}, []
+                self.forget_pixels()  # they have the model's number type and device
             yield
 
     def _trunk(self, recipe: Recipe) -> Trunk | None:

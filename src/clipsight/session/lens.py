@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
+from rich.console import Console
 from torch import Tensor, nn
 
 from clipsight.attribution.faithfulness import Faithfulness
@@ -18,6 +19,7 @@ from clipsight.language.names import Names
 from clipsight.language.spans import Merge
 from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, read_picture
+from clipsight.report import render
 from clipsight.results import (
     Anomaly,
     Classification,
@@ -64,6 +66,13 @@ class Lens:
 
     def __repr__(self) -> str:
         return f"Lens({self._engine.loaded.name!r}, {self.card.family}, {self.device}, {self.dtype})"
+
+    def show(self) -> None:
+        """Print the card."""
+        Console(highlight=False, markup=False, soft_wrap=True).print(str(self.card))
+
+    def _repr_html_(self) -> str:
+        return render("facts.notebook.j2", title=repr(self), image="", rows=self.card.rows())
 
     @property
     def card(self) -> Card:
@@ -174,8 +183,7 @@ class Lens:
         Args:
             x: normalised pixels.
             t: text features of any length.
-            method: recipe id, `Recipe`, or an image attribution such as "exact", whose scores are shares of the whole
-                picture's cosine.
+            method: recipe id, `Recipe`, or an image attribution such as "exact", shares of the whole picture's cosine.
             contrast: None raw cosines; "labels" feature surgery among `t`; "empty" against the empty prompt; a list of
                 names as distractors; "auto" labels from eight texts up, below that the card's contrast vocabulary if
                 there is one, else empty. Distractors are put into the card's templates, and all of them are used:
@@ -260,13 +268,12 @@ class Lens:
         asked = check_texts(texts, self._engine.loaded.tokenizer)
         choose_contrast(contrast, len(asked), asked, self.card.contrast_vocabulary)
         recipe = None if is_attribution(method) else self._engine.recipe(method)
-        seen = see_all(image, lambda one: self.see(one, resolution))
-        if (
-            recipe is not None and not recipe.needs_texts
-        ):  # else passes are large, each picture's goes on by itself
-            encode_together(self._engine, seen, recipe, batch)
-        # Each lets go of its passes when it is done.
-        return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
+        with self._engine.asked():
+            seen = see_all(image, lambda one: self.see(one, resolution))
+            if recipe is not None and not recipe.needs_texts:  # else passes are large, each picture's goes on alone
+                encode_together(self._engine, seen, recipe, batch)
+            # Each lets go of its passes when it is done.
+            return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
 
     def classify(
         self,
@@ -441,16 +448,10 @@ class Lens:
         """Which word of the caption is matched by which region of the picture?
 
         Args:
-            method: "exact", the share of the cosine that each token and each patch carry together; "clip_surgery", its
-                multimodal view, every token asked by itself.
-            spans: phrases to score as well. image, caption, roles, resolution: as in `words`.
-
-        Returns:
-            `Interaction`: maps of tokens, words and phrases, scores of words, what is left over, provenance.
+            image, caption, spans, roles, resolution: as in `words`.
+            method: "exact", shares of the cosine that add up; "clip_surgery", every token asked by itself.
 
         Not claimed: that the pixels of a patch alone bring its share. A token has mixed with others when it is read.
-
-        Errors as of `words`.
         """
         return self.see(image, resolution).interact(caption, method, spans, roles)
 

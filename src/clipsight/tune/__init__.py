@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clipsight.tune.calibrate import WeightedObjective
     from clipsight.tune.data.opening import open_examples
     from clipsight.tune.data.options import DataOptions, Matching
     from clipsight.tune.interpolation import interpolate, knee, soup, wise_ft_sweep
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from clipsight.tune.objectives.distill import Distill
     from clipsight.tune.objectives.negatives import NegativeContrastive, OwnNegatives
     from clipsight.tune.objectives.objective import Objective
+    from clipsight.tune.objectives.weighted import WeightedObjective
     from clipsight.tune.run import TunedModel, tune
     from clipsight.tune.settings import TuneSettings
 
@@ -36,7 +36,7 @@ _HOME = {
     "TuneFacts": "model_card",
     "TuneSettings": "settings",
     "TunedModel": "run",
-    "WeightedObjective": "calibrate",
+    "WeightedObjective": "objectives.weighted",
     "interpolate": "interpolation",
     "knee": "interpolation",
     "open_examples": "data.opening",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from clipsight.tune.calibrate import WeightedObjective
+    from clipsight.tune.objectives.weighted import WeightedObjective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class LossOptions:
 
     def terms(self) -> "list[WeightedObjective]":
         """The contrastive loss and the additions, with their weights."""
-        from clipsight.tune.calibrate import WeightedObjective
         from clipsight.tune.objectives.contrastive import Contrastive
         from clipsight.tune.objectives.distill import Distill
         from clipsight.tune.objectives.negatives import NegativeContrastive, OwnNegatives
+        from clipsight.tune.objectives.weighted import WeightedObjective
 
         kinds, count = self.negative_kinds, self.negatives_per_caption
         first = Contrastive()

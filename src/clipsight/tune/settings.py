@@ -26,8 +26,8 @@ class TuneSettings:
     batch: int = 256
     """Pairs per step, summed over all processes. The contrastive loss compares these."""
 
-    pieces: int = 1
-    """Split each batch into this many pieces to save memory. The gradient is that of the whole batch."""
+    micro_batches: int = 1
+    """Split each batch into this many micro-batches to save memory. The gradient is that of the whole batch."""
 
     lr: float = 1e-6
     """Peak learning rate. The default suits ViT-B/32; use 1e-4 for `clipsight-tiny`."""
@@ -100,7 +100,7 @@ class TuneSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no run can have."""
-        least = {"batch": 2, "pieces": 1, "warmup": 0, "calibrate": 1, "save_every": 1, "log_every": 1}
+        least = {"batch": 2, "micro_batches": 1, "warmup": 0, "calibrate": 1, "save_every": 1, "log_every": 1}
         least |= {
             "ratio_every": 0,
             "validate": 0,
