@@ -270,7 +270,7 @@ class Lens:
         recipe = None if is_attribution(method) else self._engine.recipe(method)
         with self._engine.asked():
             seen = see_all(image, lambda one: self.see(one, resolution))
-            if recipe is not None and not recipe.needs_texts:  # else passes are large, each picture's goes on alone
+            if recipe and not recipe.needs_texts:  # else passes are large, each picture's goes on alone
                 encode_together(self._engine, seen, recipe, batch)
             # Each lets go of its passes when it is done.
             return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
@@ -442,7 +442,6 @@ class Lens:
         method: str = "exact",
         spans: Spans | None = None,
         roles: Roles = "rules",
-        *,
         resolution: Resolution = "native",
     ) -> Interaction:
         """Which word of the caption is matched by which region of the picture?
