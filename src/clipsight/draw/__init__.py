@@ -1,6 +1,7 @@
 """Drawings: arrays, words and numbers in, pictures out. Knows no result and no model."""
 
 from .caption import LEGEND, CaptionFacts, Row, Stretch, caption_sheet, strip
+from .drawing import Drawing, dots, stamp
 from .heat import ALPHA, CMAP, Interpolation, is_diverging
 from .palette import LOWERS, RAISES, colour, hexadecimal, signed
 from .scaling import Number, Scale, ScaleChoice, choose_scale
@@ -14,6 +15,7 @@ __all__ = [
     "LOWERS",
     "RAISES",
     "CaptionFacts",
+    "Drawing",
     "Interpolation",
     "Number",
     "Panel",
@@ -29,12 +31,14 @@ __all__ = [
     "colour",
     "colour_bar",
     "compose",
+    "dots",
     "hexadecimal",
     "is_diverging",
     "number",
     "png_bytes",
     "printable",
     "signed",
+    "stamp",
     "strip",
     "thumbnail",
 ]

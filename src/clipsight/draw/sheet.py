@@ -10,7 +10,22 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from . import heat
-from .layout import FAINT, INK, QUIET, SMALL, TITLE, Block, beside, page, paper, picture, pill, rule, stack, text
+from .layout import (
+    FAINT,
+    INK,
+    QUIET,
+    SMALL,
+    TITLE,
+    Block,
+    beside,
+    page,
+    paper,
+    picture,
+    pill,
+    rule,
+    stack,
+    text,
+)
 from .scaling import Number, Scale
 from .typeset import LEAD, readable, width, wrap, write
 from .wording import number
@@ -125,11 +140,18 @@ def badge(presence: Number, *, absent: bool = False) -> Block:
     """Presence as a coloured field; "absent" by verdict says so in words, for eyes and prints without colour."""
     if not isfinite(presence):
         return pill("presence not measured", GREY)
-    colour = RED if absent else GREEN if presence >= 0.5 else AMBER
-    return pill(f"absent · presence {presence:.2f}" if absent else f"presence {presence:.2f}", colour)
+    colour = RED if absent else GREEN if presence >= 0.6 else AMBER
+    return pill(absent_words(presence) if absent else f"presence {presence:.2f}", colour)
 
 
-def colour_bar(scale: Scale, unit: str, wide: int, *, cmap: str = heat.CMAP, alpha: Number = heat.ALPHA) -> Block:
+def absent_words(presence: Number) -> str:
+    """How every drawing marks what is absent by verdict."""
+    return f"absent · presence {presence:.2f}"
+
+
+def colour_bar(
+    scale: Scale, unit: str, wide: int, *, cmap: str = heat.CMAP, alpha: Number = heat.ALPHA
+) -> Block:
     """The colours from the bottom of the scale to its top, with the scores at both ends and the unit."""
 
     def drawn(room: int) -> Image.Image:
@@ -141,7 +163,7 @@ def colour_bar(scale: Scale, unit: str, wide: int, *, cmap: str = heat.CMAP, alp
             out.paste(paper(full, 9, GREY))
             write(pen, (0, baseline), f"flat · {unit}", SMALL, QUIET)
             return out
-        out.paste(Image.fromarray(heat.bar(full, 9, cmap=cmap, alpha=alpha)))
+        out.paste(Image.fromarray(heat.bar(scale, full, 9, cmap=cmap, alpha=alpha)))
         low, high = (number(end) if end else "0" for end in (scale.low, scale.high))
         low = f"≤ {low}" if scale.clipped else low
         write(pen, (0, baseline), low, SMALL, QUIET)

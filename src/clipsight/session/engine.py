@@ -50,6 +50,10 @@ Templates = str | Sequence[str] | None
 
 _KEPT = 16
 _TAIL = 100
+NOISE_LOGITS = 1.8
+"""Noise level of models whose card has none, divided by their logit scale. It is the median of the bundled model's
+(`scripts/measure_noise.py`: absent nouns, clip_surgery), and low on purpose: a level too high would fade what is there.
+"""
 """Characters shown of either end of what a model cannot see of a text."""
 _ONE_SIZE = "This tower takes pictures of {0} × {1} pixels alone: the picture was stretched to that size."
 
@@ -272,9 +276,17 @@ class Engine:
             pretrained=self.loaded.pretrained,
             fingerprint=self.fingerprint,
             activation=self.loaded.activation,
+            noise_level=self._noise_level(made["method"]),
             versions=_versions(),
             **made,
         )
+
+    def _noise_level(self, method: str) -> float:
+        """Size of a map's scores where nothing is: of the card, else the bundled model's at this logit scale."""
+        measured = dict(self.card.figures.get("noise_level") or {})
+        if method not in recipe_ids():
+            return 0.0
+        return float(measured.get(method, NOISE_LOGITS / float(self.logit_scale)))
 
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
         """A sentence for each text whose end the model cannot see."""

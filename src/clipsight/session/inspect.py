@@ -50,6 +50,7 @@ def tag(
         presence=present[0].float().cpu(),
         presence_reason=why,
         source=source,
+        image=np.asarray(picture),
         provenance=engine.provenance(
             method="tag",
             settings={"logit_scale": engine.logit_scale},

@@ -190,6 +190,7 @@ class Seen:
             probabilities=(scale * cosines).softmax(-1).cpu(),
             similarity=cosines.cpu(),
             source=self.source,
+            image=np.asarray(self.picture),
             provenance=engine.provenance(
                 size=self.size,
                 method="classify",

@@ -116,7 +116,10 @@ def _made(report: WordsReport) -> Iterator[tuple[str, str]]:
     yield "statistics", _json(report.settings)
     for model in report.models:
         about = model.about
-        yield "model", printable(f"{model.label}, weights {about.fingerprint}, {about.activation}, {about.dtype}")
+        yield (
+            "model",
+            printable(f"{model.label}, weights {about.fingerprint}, {about.activation}, {about.dtype}"),
+        )
         yield "roles by", ", ".join(model.extractors)
         yield from ((f"{name} was not asked", printable(why)) for name, why in model.left_out.items())
         yield from (("left out", printable(line)) for line in model.named)
