@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from clipsight.draw import masks
-from clipsight.results import mask_files
 from clipsight.draw.palette import DISTINCT, colour, hatching
+from clipsight.results import mask_files
 from clipsight.results.segmentation import Segmentation
 from results.scenes import PROVENANCE
 from tiny import past_type_checks

@@ -6,6 +6,7 @@ from .heat import ALPHA, CMAP, Interpolation, is_diverging
 from .palette import LOWERS, RAISES, colour, hexadecimal, signed
 from .scaling import Number, Scale, ScaleChoice, choose_scale
 from .sheet import Panel, arrange, badge, bars, colour_bar, compose, png_bytes, thumbnail
+from .tiles import Tile, contact_sheet, tile_row
 from .wording import number, printable
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Scale",
     "ScaleChoice",
     "Stretch",
+    "Tile",
     "arrange",
     "badge",
     "bars",
@@ -31,6 +33,7 @@ __all__ = [
     "colour",
     "colour_bar",
     "compose",
+    "contact_sheet",
     "dots",
     "hexadecimal",
     "is_diverging",
@@ -41,4 +44,5 @@ __all__ = [
     "stamp",
     "strip",
     "thumbnail",
+    "tile_row",
 ]

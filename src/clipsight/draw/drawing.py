@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image, ImageDraw
 
-from . import heat
-from .layout import pill
+from . import heat, typeset
+from .layout import SMALL, rounded
 from .scaling import Number, Scale, ScaleChoice
 
 ON, OFF = "#0072b2", "#d55e00"
+DIM = 60  # black of the picture under points
 SMALLEST_STAMP = 110  # a picture narrower than this has no room for words
 
 
@@ -66,9 +67,10 @@ def stamp(picture: Image.Image, words: str, ground: str) -> Image.Image:
     """A picture with a short line in a coloured field in its upper left corner; unchanged where there is no room."""
     if picture.width < SMALLEST_STAMP or picture.height < 40:
         return picture
-    mark = pill(words, ground)(picture.width - 12)
     out = picture.copy()
-    out.paste(mark, (6, 6))
+    (shown,) = typeset.wrap(words, picture.width - 34, 1, SMALL, bold=True)
+    rounded(out, (6, 6, 28 + typeset.width(shown, SMALL, bold=True), 30), ground, 12)
+    typeset.write(ImageDraw.Draw(out), (17, 23), shown, SMALL, "white", bold=True)
     return out
 
 
@@ -79,7 +81,7 @@ def dots(
     size: tuple[int, int],
 ) -> Image.Image:
     """Points over the pale picture: (x, y) in its pixels; circles where `on`, crosses elsewhere."""
-    out = heat.backdrop(heat.fit(picture, size))
+    out = heat.backdrop(heat.fit(picture, size), DIM)
     pen, reach = ImageDraw.Draw(out), max(max(size) // 80, 4)
     for (x, y), filled in zip(places.tolist(), on, strict=True):
         at_x, at_y = (x + 0.5) * size[1] / picture.width, (y + 0.5) * size[0] / picture.height

@@ -1,4 +1,4 @@
-"""A map laid over its picture: orange where the score is high, blue where it is negative, else the pale grey picture."""
+"""A map laid over its pale picture: orange where the score is high, blue where it is negative, clear at zero."""
 
 from functools import lru_cache
 from typing import Literal

@@ -82,8 +82,9 @@ class Anomaly(Shown):
         height, width = self.image.shape[:2]
         mark = ", ranks only" if self.rank_only else ""
         return (
-            f"Anomaly({self.source or 'picture'!r} {width}×{height}, {self.name!r}, score {self.score:.4g}{mark}, "
-            f"{len(self.views)} views)"
+            f"Anomaly({self.source or 'picture'!r} {width}×{height}: {self.name!r}, score {self.score:.4g}{mark}; "
+            f"{self.provenance.method} on {self.provenance.model}, {len(self.views)} "
+            f"view{'' if len(self.views) == 1 else 's'})"
         )
 
     @property
@@ -171,8 +172,8 @@ class Anomaly(Shown):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the result; the suffix chooses the format. Gives back the path.
 
-        .png the sheet of `grid()`, with everything but the map inside the file · .npz everything, for `load` · .json everything
-        but the picture. Errors as for `Explanation.save`.
+        .png the sheet of `grid()`, with everything but the map inside the file · .npz everything, for `load` · .json
+        everything but the picture. Errors as for `Explanation.save`.
         """
         suffix = suffix_of(path, (".png", ".npz", ".json"))
         with atomic_write(path, overwrite=overwrite) as file:

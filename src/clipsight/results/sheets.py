@@ -20,9 +20,10 @@ from clipsight.draw import (
     layout,
     masks,
     number,
+    thumbnail,
     typeset,
 )
-from clipsight.draw.sheet import AMBER, GREEN, GREY, TALLEST
+from clipsight.draw.sheet import AMBER, GREEN, GREY
 
 if TYPE_CHECKING:
     from .anomaly import Anomaly
@@ -44,14 +45,15 @@ NOTHING = "(nothing)"
 """What drawings call pixels without a class."""
 MOST_NAMES = 40  # in a legend, and written into a picture
 MOST_BARS = 12
+BESIDE_BARS = 400  # tallest picture beside bars
 
 
 def first_panel(image: np.ndarray, source: str, size: tuple[int, int], said: Sequence[str] = ()) -> Panel:
-    """The picture as it was given."""
+    """The picture as it was given, as large as `size` = (H, W) allows."""
     height, width = image.shape[:2]
     return Panel(
         title=typeset.readable(source) if source else "the picture",
-        picture=heat.fit(Image.fromarray(image), size),
+        picture=thumbnail(image, (size[1], size[0])),
         below=(layout.text([f"{width} × {height} px", *said], most=5),),
     )
 
@@ -182,7 +184,7 @@ def _barred(
     """The picture, if it is kept, beside bars."""
     aspect = 1.0 if image is None else image.shape[1] / image.shape[0]
     room = arrange(1 if image is None else 2, aspect)
-    panels = [] if image is None else [first_panel(image, source, (min(room.height, TALLEST[1]), room.width))]
+    panels = [] if image is None else [first_panel(image, source, (BESIDE_BARS, room.width))]
     return compose([*panels, Panel(title=title, picture=drawn(room.cell))], foot, room)
 
 
