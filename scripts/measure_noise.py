@@ -61,7 +61,7 @@ def main() -> None:
         if arguments.write:
             path = ASSETS / name / "card.json"
             card = json.loads(path.read_text(encoding="utf-8"))
-            card.setdefault("figures", {}).setdefault("noise_level", {}).update(levels)
+            card.setdefault("noise_level", {}).update(levels)
             path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

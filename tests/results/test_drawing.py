@@ -1,6 +1,7 @@
 """Drawings: sizes, what colour means, and texts of every kind without a warning."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import ceil, floor
 
 import numpy as np
@@ -256,3 +257,43 @@ def test_colour_bar_ends_as_the_layer_ends() -> None:
     assert signed[-1, 0] > signed[-1, 2]
     layer = heat.layer(np.full((2, 2), 5.0, np.float32), Scale(low=0.0, high=1.0), (4, 4))
     assert np.asarray(layer)[0, 0, 3] == round(255 * heat.ALPHA)
+
+
+PICTURES = {
+    "light": np.full((8, 8, 3), 245, np.uint8),
+    "dark": np.full((8, 8, 3), 10, np.uint8),
+    "colourful": np.tile(
+        np.array([[220, 20, 30], [30, 180, 40], [250, 230, 20], [20, 40, 200]], np.uint8), (8, 2, 1)
+    ),
+}
+
+
+def lightness(drawn: Image.Image) -> float:
+    """What grey print makes of it: mean luma, 0 black to 255 white."""
+    return float(np.asarray(drawn.convert("L"), float).mean())
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_the_higher_the_darker_also_in_grey_print_on_any_picture(picture: np.ndarray) -> None:
+    """Signed colours are read in one way, darker is more, on light, dark and colourful pictures."""
+    base, scale = Image.fromarray(picture), Scale(low=-1.0, high=1.0)
+    parts = np.linspace(-1, 1, 21)
+    drawn = [
+        heat.lay_over(base, heat.layer(np.full((2, 2), part, np.float32), scale, base.size)) for part in parts
+    ]
+    print_grey = [lightness(one) for one in drawn]
+    clear = print_grey[10]
+    positive, negative = print_grey[10:], print_grey[10::-1]
+    assert all(after < before for before, after in pairwise(positive))
+    assert clear - positive[-1] > 75  # far from the picture's own shades: 87 lie between its black and white
+    for up, down in zip(positive[3:], negative[3:], strict=True):
+        assert clear - down < 0.6 * (clear - up)
+
+
+def test_weak_positives_differ_more_from_the_picture_than_negatives_as_seen() -> None:
+    base, scale = Image.fromarray(PICTURES["light"]), Scale(low=-1.0, high=1.0)
+    clear, up, down = (
+        heat.lay_over(base, heat.layer(np.full((2, 2), part, np.float32), scale, base.size))
+        for part in (0.0, 0.4, -0.4)
+    )
+    assert difference(up, clear).mean() > 1.5 * difference(down, clear).mean()

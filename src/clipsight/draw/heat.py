@@ -54,7 +54,7 @@ def palette(cmap: str, alpha: Number, *, signed: bool = False) -> UInt8[np.ndarr
     steps = np.linspace(0, 1, STEPS)
     if cmap == CMAP:
         part = 2 * steps - 1 if signed else steps
-        colours = matplotlib.colormaps["Oranges"](0.35 + 0.65 * np.maximum(part, 0))
+        colours = matplotlib.colormaps["Oranges"](0.6 + 0.4 * np.maximum(part, 0))
         colours[part < 0, :3] = np.array(_BELOW) / 255
         opacity = np.where(part < 0, -_BELOW_OPACITY * part, part)
     else:

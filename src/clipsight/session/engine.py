@@ -283,10 +283,9 @@ class Engine:
 
     def _noise_level(self, method: str) -> float:
         """Size of a map's scores where nothing is: of the card, else the bundled model's at this logit scale."""
-        measured = dict(self.card.figures.get("noise_level") or {})
         if method not in recipe_ids():
             return 0.0
-        return float(measured.get(method, NOISE_LOGITS / float(self.logit_scale)))
+        return float(self.card.noise_level.get(method, NOISE_LOGITS / float(self.logit_scale)))
 
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
         """A sentence for each text whose end the model cannot see."""
