@@ -129,7 +129,8 @@ class Explanation(Shown):
     def upsample(self, size: tuple[int, int] | None = None, mode: str = "bilinear") -> Float[Tensor, "T H W"]:
         """Raw signed scores at `size` = (H, W) pixels, the picture's own unless given.
 
-        `mode`: "bilinear" or "bicubic" (align_corners False), or "nearest". Takes 4·T·H·W bytes.
+        `mode`: "bilinear" or "bicubic" (align_corners False), or "nearest". Bilinear scores, which drawings show too,
+        lie within those of the patches around; bicubic ones overshoot beside edges. Takes 4·T·H·W bytes.
         """
         if mode not in ("bilinear", "bicubic", "nearest"):
             raise ValueError(f"mode {mode!r} is unknown; give bilinear, bicubic or nearest.")
