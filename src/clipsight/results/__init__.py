@@ -9,6 +9,7 @@ from .io import atomic_write, check_writable
 from .points import Points, similarity_image, similarity_to_points
 from .provenance import Provenance
 from .segmentation import Segmentation
+from .sentence import SentenceView, SentenceWord
 from .tags import Tags
 from .words import WordAttribution, WordScore
 
@@ -20,6 +21,8 @@ __all__ = [
     "Provenance",
     "Scale",
     "Segmentation",
+    "SentenceView",
+    "SentenceWord",
     "Tags",
     "WordAttribution",
     "WordScore",

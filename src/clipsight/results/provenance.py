@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipsight.draw.wording import printable
@@ -58,10 +58,6 @@ class Provenance:
         for name in ("grid", "size"):
             h, w = getattr(self, name)
             object.__setattr__(self, name, (int(h), int(w)))
-
-    def noting(self, notes: tuple[str, ...]) -> "Provenance":
-        """The same with further notes before the others, each once."""
-        return replace(self, notes=tuple(dict.fromkeys((*notes, *self.notes))))
 
     @property
     def unit(self) -> str:

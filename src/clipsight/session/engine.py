@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
-from threading import Lock
-from typing import Any
+from threading import Lock, local
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +24,7 @@ from clipsight.features import (
     ImageFeatures,
     ImagePass,
     Recipe,
+    Trunk,
     adapt_to_depth,
     get_recipe,
     recipe_ids,
@@ -36,16 +38,32 @@ from clipsight.results import Provenance
 from clipsight.scoring import ContrastKind, contrast_maps, pooled_similarity
 from clipsight.scoring.choice import same_names
 from clipsight.scoring.presence import MIN_NAMES, presence
+from clipsight.session.neutral import arithmetic_state, neutral
 from clipsight.session.text_cache import TextCache
 from clipsight.session.text_store import text_store
+from clipsight.session.weight_watch import Marks, weight_marks
 from clipsight.towers.card import Card
 from clipsight.towers.encode_texts import encode_empty, encode_ids, encode_texts
 from clipsight.towers.families import towers_of
-from clipsight.towers.loading import Loaded
+from clipsight.towers.loading import LIVE, Loaded
 from clipsight.towers.preprocess import Fit, Resolution, fit_size, to_pixels
 from clipsight.towers.view import VisionView
 
 Templates = str | Sequence[str] | None
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _asked(method: Method) -> Method:
+    """A method that runs as part of a question, or is one by itself."""
+
+    @wraps(method)
+    def run(self: "Engine", *given: Any, **more: Any) -> Any:
+        with self.asked():
+            return method(self, *given, **more)
+
+    return cast(Method, run)
 
 
 _KEPT = 16
@@ -76,7 +94,8 @@ class Engine:
         self._disk = text_store(loaded.module, loaded.tokenizer, self.text_view.context)
         self._cache = TextCache(disk=self._disk)
         self._kept: dict[Hashable, Any] = {}
-        self._weights = self._weight_marks()
+        self._question = local()
+        self._weights = self._marks()
         self._fingerprint = loaded.fingerprint
 
     @property
@@ -92,8 +111,9 @@ class Engine:
     @property
     def fingerprint(self) -> str:
         """Short hash of the weights as they are now."""
-        self._text_cache()
-        return self._fingerprint
+        with self.asked():
+            self._text_cache()
+            return self._fingerprint
 
     @property
     def logit_scale(self) -> float:
@@ -111,6 +131,7 @@ class Engine:
         note = () if resolution in ("native", "square", native) else (_ONE_SIZE.format(*native),)
         return Fit(size=native, notes=note)
 
+    @_asked
     def pixels(self, picture: Image.Image, fit: Fit) -> Float[Tensor, "1 3 H W"]:
         """Normalised pixels, in the model's number type on its device."""
         return to_pixels(picture, fit.size, self.loaded.preprocess).to(self.device, self.dtype)
@@ -144,6 +165,7 @@ class Engine:
         fitted = adapt_to_depth(recipe, self.vision)
         return fitted.recipe, fitted.notes
 
+    @_asked
     def remembered(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` gave for the key with the weights as they are; a few keys are kept."""
         self._text_cache()
@@ -170,20 +192,27 @@ class Engine:
             )
         return self.vision
 
-    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> ImagePass:
-        """A pass of the image tower; with a graph only if `x` asks for gradients."""
+    @_asked
+    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, trunk: Trunk | None = None) -> ImagePass:
+        """A pass of the image tower, on a trunk of `x` if given; with a graph only if `x` asks for gradients."""
         view = self.require_patches(recipe)
         with graph_if(x):
-            return ImagePass(view, x, recipe)
+            return ImagePass(view, x, recipe, None, trunk)
 
+    @_asked
     def features(
-        self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, texts: Float[Tensor, "T E"] | None = None
+        self,
+        x: Float[Tensor, "B 3 H W"],
+        recipe: Recipe,
+        texts: Float[Tensor, "T E"] | None = None,
+        trunk: Trunk | None = None,
     ) -> ImageFeatures:
         """Patch and pooled features, with texts after a second pass if the recipe has one; see `start` for graphs."""
-        started = self.start(x, replace(recipe, maps=()))
+        started = self.start(x, replace(recipe, maps=()), trunk)
         with graph_if(x):
             return started.features() if texts is None else fed_features(started, x, texts)
 
+    @_asked
     def maps(
         self,
         x: Float[Tensor, "B 3 H W"],
@@ -206,12 +235,14 @@ class Engine:
                 features.patches, features.pooled, texts, kind=kind, contrast_texts=contrast_texts
             )
 
+    @_asked
     def encode_image(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
         """The library's own pooled feature, at any size the view takes; with a graph only if `x` asks for gradients."""
         module: Any = self.loaded.module
         with graph_if(x):
             return module.encode_image(x) if self.vision is None else self.vision.encode(x)
 
+    @_asked
     def encode_text(
         self, texts: Sequence[str] | Int[Tensor, "T S"], templates: Templates = None
     ) -> Float[Tensor, "T E"]:
@@ -233,6 +264,7 @@ class Engine:
         """The prompt templates that "auto" means here: the card's, or `otherwise`."""
         return resolve_templates((self.card.templates or otherwise) if asked == "auto" else asked)
 
+    @_asked
     def contrast_features(
         self, kind: ContrastKind, names: Sequence[str], prompts: tuple[str, ...]
     ) -> Float[Tensor, "M E"] | None:
@@ -243,6 +275,7 @@ class Engine:
             return self._text_cache().get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
         return self.encode_text(names, prompts or None) if names else None
 
+    @_asked
     def presence(
         self,
         pooled: Float[Tensor, "1 E"],
@@ -269,8 +302,23 @@ class Engine:
         lost = f"fewer than {MIN_NAMES} names differ from the text, or its score is not finite"
         return scores, lost if scores.isnan().any() else ""
 
-    def provenance(self, **made: Any) -> Provenance:
-        """How a result was made: the model as it is now, the versions, and what the caller adds."""
+    def provenance(
+        self,
+        *,
+        recipe: Recipe | None = None,
+        texts: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        size: tuple[int, int] = (0, 0),
+        **made: Any,
+    ) -> Provenance:
+        """How a result was made: the model as it is now, the versions, what the caller adds.
+
+        Args:
+            recipe: whose fitting to the tower is noted. texts: noted where the model does not see their end.
+            notes: what else a reader should know, before all that. size: (H, W) at which a picture was seen.
+            made: further fields of `Provenance`.
+        """
+        fitted = () if recipe is None else self.fit_notes(recipe)
         return Provenance(
             model=self.loaded.name,
             pretrained=self.loaded.pretrained,
@@ -278,7 +326,9 @@ class Engine:
             activation=self.loaded.activation,
             noise_level=self._noise_level(made["method"]),
             versions=_versions(),
-            **made,
+            size=size,
+            notes=tuple(dict.fromkeys((*notes, *fitted, *self.card.notes, *self.cut_notes(texts)))),
+            **{"grid": self.card.grid or (0, 0), **made},
         )
 
     def _noise_level(self, method: str) -> float:
@@ -301,20 +351,37 @@ class Engine:
             if tail
         )
 
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """While a question is answered: no ambient state of torch, and the weights are looked at once."""
+        if getattr(self._question, "marks", None) is not None:
+            yield
+            return
+        with neutral(self.device):
+            self._question.marks = self._marks()
+            try:
+                yield
+            finally:
+                self._question.marks = None
+
+    def weight_marks(self) -> Marks:
+        """What changes when the weights or the arithmetic do: a live module may be trained between two questions."""
+        return getattr(self._question, "marks", None) or self._marks()
+
+    def _marks(self) -> Marks:
+        live = self.loaded.name == LIVE
+        return (*weight_marks(self.loaded.module, live=live), arithmetic_state(self.device))
+
     def _text_cache(self) -> TextCache:
         """What was encoded with the weights as they are; a live module's may have been trained or moved meanwhile."""
-        marks = self._weight_marks()
+        marks = self.weight_marks()
         with self._lock:
             if marks != self._weights:
+                changed = marks[:-1] != self._weights[:-1]  # else the arithmetic alone
                 self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
-                self._fingerprint = fingerprint(self.loaded.module)
+                if changed:
+                    self._fingerprint = fingerprint(self.loaded.module)
             return self._cache
-
-    def _weight_marks(self) -> list[tuple[int, int, torch.dtype]]:
-        return [
-            (p.data_ptr(), 0 if p.is_inference() else p._version, p.dtype)
-            for p in self.loaded.module.parameters()
-        ]
 
     def _why_off(self, name: str) -> str:
         if self.vision is None:

@@ -55,6 +55,10 @@ class Card:
 
     def __str__(self) -> str:
         """The card as lines to read."""
+        return "\n".join(f"{name:<14} {value}" for name, value in self.rows())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What there is to say, each with its name."""
         rows = [
             ("family", self.family),
             ("picture", f"{self.size[0]} × {self.size[1]} pixels"),
@@ -71,7 +75,7 @@ class Card:
             *(("figure", f"{name}: {_figure(value)}") for name, value in self.figures.items()),
             *(("note", note) for note in self.notes),
         ]
-        return "\n".join(f"{name:<14} {value}" for name, value in rows if value)
+        return [(name, value) for name, value in rows if value]
 
     def _tower_line(self) -> str:
         if not self.width:

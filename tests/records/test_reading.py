@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipsight.records.reading import BadRow, Malformed, Row, csv_rows, json_rows, jsonl_rows
+from clipsight.records import BadRow, Malformed, Row, csv_rows, json_rows, jsonl_rows
 
 
 def _write(tmp_path: Path, content: str | bytes, name: str = "a.json") -> Path:
@@ -88,7 +88,7 @@ def test_a_table_with_quotes_over_several_lines(tmp_path):
     rows = list(csv_rows(_write(tmp_path, text), "a.csv"))
     assert [(type(row), row.line) for row in rows] == [(Row, 2), (Malformed, 5), (Row, 6)]
     assert rows[0].value == {"id": "1", "caption": 'two\nlines, a "comma"'}
-    assert rows[1].reason == "3 cells under 2 names"
+    assert rows[1].reason.startswith("3 cells under 2 names")
 
 
 def test_an_empty_table_is_said(tmp_path):
