@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -145,6 +144,5 @@ def _facts(one: CorpusCaption) -> list[Any]:
     return [one.file, one.line, one.caption, one.cluster, one.roles.roles, one.foils, seen]
 
 
-@cache
 def _mark(facts: Any) -> str:
     return hashlib.blake2b(json.dumps(facts, default=str).encode(), digest_size=12).hexdigest()
