@@ -6,8 +6,8 @@ rows' sums are again, and what is left is hashed. A change of one word is always
 probability of about 2⁻⁶⁰, or 2⁻³⁰ where it leaves the lower half of every word alone. One core takes 45 ms for the
 600 MB of ViT-B/32, about as fast as the memory is read.
 
-Modules that somebody else holds (live ones) are summed in full at each question. Of one that clipsight read itself from a
-file, tensors of less than 128 kB are, and one row in 256 of the others, which sees every change of a whole tensor.
+Modules that somebody else holds (live ones) are summed in full at each question. Of one that clipsight read itself from
+a file, tensors of less than 128 kB are, and one row in 256 of the others, which sees every change of a whole tensor.
 """
 
 import hashlib
