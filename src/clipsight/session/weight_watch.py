@@ -22,7 +22,7 @@ from torch import Tensor, nn
 _WORDS = 64
 _EVERY = 256
 """Of so many rows one is looked at, in modules that nobody else holds."""
-Words = UInt64[np.ndarray, " n"]
+Words = UInt64[np.ndarray, " _"]
 Marks = tuple[object, ...]
 """What changes when the weights do; compared, never read."""
 
@@ -67,7 +67,7 @@ def _summed(words: Words, every: int) -> list[Words]:
     return [words[:whole].reshape(-1, _WORDS) @ _drawn(), words[whole:]]
 
 
-def _on_device(tensor: Tensor, every: int) -> UInt8[np.ndarray, " n"]:
+def _on_device(tensor: Tensor, every: int) -> UInt8[np.ndarray, " _"]:
     """The sums of a tensor on an accelerator, and what is left over, as bytes on the CPU."""
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     size = 8 * _WORDS * every
