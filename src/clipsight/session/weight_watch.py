@@ -6,8 +6,8 @@ rows' sums are again, and what is left is hashed. A change of one word is always
 probability of about 2⁻⁶⁰, or 2⁻³⁰ where it leaves the lower half of every word alone. One core takes 45 ms for the
 600 MB of ViT-B/32, about as fast as the memory is read.
 
-Modules that somebody else holds (live ones) are summed in full at each question. Of one that clipsight read itself from a
-file, tensors of less than 128 kB are, and one row in 256 of the others, which sees every change of a whole tensor.
+Modules that somebody else holds (live ones) are summed in full at each question. Of one that clipsight read itself from
+a file, tensors of less than 128 kB are, and one row in 256 of the others, which sees every change of a whole tensor.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 _WORDS = 64
 _EVERY = 256
 """Of so many rows one is looked at, in modules that nobody else holds."""
-Words = UInt64[np.ndarray, " n"]
+Words = UInt64[np.ndarray, " _"]
 Marks = tuple[object, ...]
 """What changes when the weights do; compared, never read."""
 
@@ -67,7 +67,7 @@ def _summed(words: Words, every: int) -> list[Words]:
     return [words[:whole].reshape(-1, _WORDS) @ _drawn(), words[whole:]]
 
 
-def _on_device(tensor: Tensor, every: int) -> UInt8[np.ndarray, " n"]:
+def _on_device(tensor: Tensor, every: int) -> UInt8[np.ndarray, " _"]:
     """The sums of a tensor on an accelerator, and what is left over, as bytes on the CPU."""
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     size = 8 * _WORDS * every
