@@ -32,6 +32,9 @@ class Provenance:
     size: tuple[int, int]  # (H, W) pixels that the model saw
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()  # fallbacks, limits and warnings, one plain sentence each
+    noise_level: float | int = (
+        0.0  # size of scores where nothing is; drawings' scales are no narrower; 0 if unknown
+    )
     activation: str = ""  # what ran and who said so: "QuickGELU, by the tag 'openai'"; "" in old files
 
     def __post_init__(self) -> None:
@@ -84,6 +87,7 @@ class Provenance:
             versions=data["versions"],
             notes=tuple(data.get("notes", ())),
             activation=data.get("activation", ""),
+            noise_level=float(data.get("noise_level", 0.0)),
         )
 
     def rows(self) -> list[tuple[str, str]]:
@@ -102,6 +106,7 @@ class Provenance:
             ("templates", " | ".join(self.templates) or "texts as given"),
             ("grid", f"{h} rows × {w} columns"),
             ("seen at", f"{width} × {height} px"),
+            *([("noise level", f"{self.noise_level:.3g}")] if self.noise_level else []),
             ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
         ]
         return rows + [("note", note) for note in self.notes]

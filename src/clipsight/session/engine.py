@@ -68,6 +68,10 @@ def _asked(method: Method) -> Method:
 
 _KEPT = 16
 _TAIL = 100
+NOISE_LOGITS = 1.8
+"""Noise level of models whose card has none, divided by their logit scale. It is the median of the bundled model's
+(`scripts/measure_noise.py`: absent nouns, clip_surgery), and low on purpose: a level too high would fade what is there.
+"""
 """Characters shown of either end of what a model cannot see of a text."""
 _ONE_SIZE = "This tower takes pictures of {0} × {1} pixels alone: the picture was stretched to that size."
 
@@ -320,11 +324,18 @@ class Engine:
             pretrained=self.loaded.pretrained,
             fingerprint=self.fingerprint,
             activation=self.loaded.activation,
+            noise_level=self._noise_level(made["method"]),
             versions=_versions(),
             size=size,
             notes=tuple(dict.fromkeys((*notes, *fitted, *self.card.notes, *self.cut_notes(texts)))),
             **{"grid": self.card.grid or (0, 0), **made},
         )
+
+    def _noise_level(self, method: str) -> float:
+        """Size of a map's scores where nothing is: of the card, else the bundled model's at this logit scale."""
+        if method not in recipe_ids():
+            return 0.0
+        return float(self.card.noise_level.get(method, NOISE_LOGITS / float(self.logit_scale)))
 
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
         """A sentence for each text whose end the model cannot see."""
