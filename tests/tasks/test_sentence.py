@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import clipsight
-from clipsight.bench.emoji import pixel_auroc
+from clipsight.bench.metrics import pixel_auroc
 from clipsight.errors import ClipsightWarning, Unsupported
 from clipsight.scoring import feature_surgery
 from clipsight.tasks.sentence import explain_sentence, sentence_words, word_maps

@@ -14,7 +14,7 @@ from clipsight.cli.outcome import DEBUGGING, DONE, FAILED, Misuse, complain, sid
 from clipsight.cli.progress import with_progress
 
 if TYPE_CHECKING:
-    from clipsight.bench.tasks import TaskRow
+    from clipsight.bench.task import TaskRow
     from clipsight.bench.world import RecipeRow
 
 ALL = "all"
@@ -165,7 +165,7 @@ def _tasks(
     count: int | None,
     contrast: Contrast,
 ) -> _Made:
-    from clipsight.bench.tasks import jobs_of, measure_tasks
+    from clipsight.bench.measure_tasks import count_jobs, measure_tasks
 
     lens = model.open()
     counts = {} if count is None else {"count": count, "segmented": count, "damaged": count}
@@ -176,7 +176,7 @@ def _tasks(
         contrast=contrast,
         strict=DEBUGGING.get(),
         watch=lambda steps: with_progress(
-            steps, len(jobs_of(lens, recipes)) * len(seeds), lambda step: step.id
+            steps, count_jobs(lens, recipes) * len(seeds), lambda step: step.id
         ),
         **counts,
     )

@@ -5,11 +5,15 @@ from html import escape
 from math import nan
 
 from clipsight.bench.audit.charts import Point
-from clipsight.bench.audit.findings import SIGMAS, Scored, judged, signed
+from clipsight.bench.audit.findings import SIGMAS, signed
 from clipsight.bench.audit.measure import Audited
 from clipsight.bench.audit.style import COLOURS
+from clipsight.bench.composition.paired import paired
 from clipsight.bench.word_gap import Interval
 from clipsight.results.wording import printable
+
+Scored = tuple[float | None, float | None]
+"""A score in percent and its standard error."""
 
 
 def table(heads: Sequence[str], rows: Iterable[str], *, numbers: int = 0, wide: bool = False) -> str:
@@ -41,16 +45,16 @@ def named(models: Sequence[Audited], index: int) -> str:
     return f'<span class="dot m{index % COLOURS}"></span>{escape(printable(models[index].label))}'
 
 
-def score_cells(scores: Sequence[Scored]) -> str:
-    """A cell for each model, of all but the first with the difference."""
+def score_cells(models: Sequence[Audited], scores: Sequence[Scored], benchmark: str, figure: str) -> str:
+    """A cell for each model, of all but the first with the paired difference."""
     cells = []
     for index, (score, error) in enumerate(scores):
         said = "–" if score is None else f"{score:.1f}"
         if error is not None:
             said += f' <span class="error">± {SIGMAS * error:.1f}</span>'
-        made = judged(scores[0], (score, error)) if index else None
+        made = paired(models[0].report, models[index].report, benchmark, figure) if index else None
         if made is not None:
-            said += f'<span class="change {made[1]}">{signed(made[0])}</span>'
+            said += f'<span class="change {made.direction}">{signed(made.value)}</span>'
         cells.append(f'<td class="number">{said}</td>')
     return "".join(cells)
 

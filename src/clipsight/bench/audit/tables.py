@@ -39,13 +39,14 @@ def glance_section(models: Sequence[Audited]) -> str:
             scores = [(None, None) if each is None else (each.score, each.error) for each in some]
             apart = escape(next((each.apart for each in some if each is not None and each.apart), ""))
             strip = percents(score_lanes(models, scores))
+            cells = score_cells(models, scores, one.benchmark, one.figure)
             rows.append(
-                f"<tr><th>{escape(capital(printable(one.title)))}</th>{score_cells(scores)}<td>{strip}</td>"
+                f"<tr><th>{escape(capital(printable(one.title)))}</th>{cells}<td>{strip}</td>"
                 f'<td class="quiet">{apart}</td></tr>'
             )
     against = (
-        f" Differences are against {escape(printable(models[0].label))}, in points; grey ones are within what the "
-        "number of items leaves open."
+        f" Differences are against {escape(printable(models[0].label))}, in points; grey ones are no "
+        "more than chance gives on the same items."
         if len(models) > 1
         else ""
     )
@@ -144,8 +145,9 @@ def _split_line(models: Sequence[Audited], row: SplitRow) -> str:
         items += f" of {counts.expected:,}"
     ties = max((each.tie_rate or 0.0 for each in there), default=nan)
     figure = row.metric + (", macro" if row.average == "macro" else "")
+    cells = score_cells(models, scores, row.benchmark, row.split)
     return (
-        f"<tr><th>{escape(printable(row.split))}</th><td>{escape(figure)}</td>{score_cells(scores)}"
+        f"<tr><th>{escape(printable(row.split))}</th><td>{escape(figure)}</td>{cells}"
         f'<td>{percents(score_lanes(models, scores), chance)}</td><td class="number">{items}</td>'
         f'<td class="number">{"–" if ties != ties else f"{ties:.2f} %"}</td>'
         f'<td class="quiet">{"; ".join(said)}</td></tr>'
@@ -160,7 +162,8 @@ def _mean_line(models: Sequence[Audited], mean: MeanRow) -> str:
     scores = [(None, None) if each is None else (each.score, each.error) for each in same]
     absent = f"without {', '.join(mean.absent)}" if mean.absent else ""
     return (
-        f'<tr class="mean"><th>{escape(printable(mean.name))}</th><td></td>{score_cells(scores)}'
+        f'<tr class="mean"><th>{escape(printable(mean.name))}</th><td></td>'
+        f"{score_cells(models, scores, mean.benchmark, mean.name)}"
         f"<td>{percents(score_lanes(models, scores))}</td><td></td><td></td>"
         f'<td class="quiet">{escape(absent)}</td></tr>'
     )

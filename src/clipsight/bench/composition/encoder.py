@@ -2,9 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,36 +9,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from clipsight.bench.about import About
 from clipsight.bench.composition.views import BY_MODE, VIEWS, PictureView, Shown
 from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import dropped_tails
 from clipsight.session.lens import Lens
-
-
-@dataclass(frozen=True, kw_only=True)
-class About:
-    """Which model in which state: everything that changes its features.
-
-    Attributes:
-        activation: "quick_gelu" or "gelu"; the fingerprint does not hold it, and a wrong one moves scores by points.
-        view: what of a picture it is shown, see `clipsight.bench.composition.views`.
-        size: (H, W) pixels it is shown.
-    """
-
-    model: str
-    pretrained: str | None
-    fingerprint: str
-    activation: str
-    dtype: str
-    device: str
-    view: str
-    size: tuple[int, int]
-
-    @property
-    def mark(self) -> str:
-        """A name for features that were made in the same way, wherever they were computed."""
-        height, width = self.size
-        return f"{self.fingerprint}-{self.activation}-{self.dtype}-{self.view}-{height}x{width}"
 
 
 @runtime_checkable
@@ -101,16 +73,7 @@ class LensEncoder:
     @property
     def about(self) -> About:
         """Which model in which state."""
-        return About(
-            model=self._lens.loaded.name,
-            pretrained=self._lens.loaded.pretrained,
-            fingerprint=self._lens.fingerprint,
-            activation=self._lens.card.activation,
-            dtype=str(self._lens.dtype).removeprefix("torch."),
-            device=self._lens.device.type,
-            view=self.view.kind,
-            size=self.view.size,
-        )
+        return About.of(self._lens, self.view.kind, self.view.size)
 
     def pictures(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "B E"]:
         """Pooled features, of pictures of one shape together."""
@@ -139,12 +102,3 @@ class LensEncoder:
             return [False] * len(texts)
         tails = dict(zip(long, dropped_tails(tokenizer, long, context), strict=True))
         return [bool(tails.get(text)) for text in texts]
-
-
-def versions() -> dict[str, str]:
-    """Versions of all that changes scores: of the models' code, of what reads pictures, of a tagger if there is one."""
-    found = {}
-    for package in ("clipsight", "torch", "open_clip_torch", "pillow", "numpy", "spacy", "en_core_web_sm"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

@@ -19,8 +19,8 @@ from safetensors.numpy import save
 from clipsight.errors import ClipsightWarning
 from clipsight.results.io import atomic_write
 
-Kind = Literal["pictures", "texts"]
-_KINDS: tuple[Kind, ...] = ("pictures", "texts")
+FeatureKind = Literal["pictures", "texts"]
+_KINDS: tuple[FeatureKind, ...] = ("pictures", "texts")
 _WAITING = 4096
 """Features held before they are written."""
 
@@ -40,18 +40,18 @@ class FeatureStore:
 
     def __init__(self, folder: Path | None = None, mark: str = "") -> None:
         self._folder = None if folder is None else folder / mark
-        self._rows: dict[Kind, dict[str, np.ndarray]] = {kind: {} for kind in _KINDS}
-        self._waiting: dict[Kind, list[str]] = {kind: [] for kind in _KINDS}
+        self._rows: dict[FeatureKind, dict[str, np.ndarray]] = {kind: {} for kind in _KINDS}
+        self._waiting: dict[FeatureKind, list[str]] = {kind: [] for kind in _KINDS}
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
             for file in sorted(self._folder.glob("*.safetensors")):
                 self._load(file)
 
-    def missing(self, kind: Kind, keys: Sequence[str]) -> list[str]:
+    def missing(self, kind: FeatureKind, keys: Sequence[str]) -> list[str]:
         """Those that are not here, each once, in their order."""
         return [key for key in dict.fromkeys(keys) if key not in self._rows[kind]]
 
-    def add(self, kind: Kind, keys: Sequence[str], features: Float[np.ndarray, "n E"]) -> None:
+    def add(self, kind: FeatureKind, keys: Sequence[str], features: Float[np.ndarray, "n E"]) -> None:
         """Keep features; written to the folder when many wait."""
         for key, feature in zip(keys, features, strict=True):
             self._rows[kind][key] = feature.astype(np.float32)
@@ -59,7 +59,7 @@ class FeatureStore:
         if len(self._waiting[kind]) >= _WAITING:
             self._write(kind)
 
-    def get(self, kind: Kind, keys: Sequence[str]) -> Float[np.ndarray, "n E"]:
+    def get(self, kind: FeatureKind, keys: Sequence[str]) -> Float[np.ndarray, "n E"]:
         """Features of keys that are all here, as they were given, float32."""
         return np.stack([self._rows[kind][key] for key in keys])
 
@@ -72,7 +72,7 @@ class FeatureStore:
         """Number of features held."""
         return sum(map(len, self._rows.values()))
 
-    def _write(self, kind: Kind) -> None:
+    def _write(self, kind: FeatureKind) -> None:
         keys, self._waiting[kind] = self._waiting[kind], []
         if self._folder is None or not keys:
             return

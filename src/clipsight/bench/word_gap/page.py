@@ -7,6 +7,7 @@ from hashlib import sha256
 from html import escape
 from math import isfinite
 
+from clipsight.bench.resampling import Interval
 from clipsight.bench.word_gap.drawing import DARK, LIGHT, svg
 from clipsight.bench.word_gap.figures import (
     draw_behaviour,
@@ -17,7 +18,6 @@ from clipsight.bench.word_gap.figures import (
     layered,
 )
 from clipsight.bench.word_gap.report import ExampleCaption, GapRow, ModelWords, WordsReport
-from clipsight.bench.word_gap.resampling import Interval
 from clipsight.bench.word_gap.tally import AGAINST
 from clipsight.bench.word_gap.verdict import favours, span, verdict
 from clipsight.results.wording import printable
