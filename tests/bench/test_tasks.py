@@ -15,7 +15,7 @@ from scipy import ndimage
 import clipsight
 from clipsight.bench.measure_tasks import count_jobs, measure_tasks
 from clipsight.bench.metrics import mean_precision, region_overlap
-from clipsight.bench.task import IN_DEPTH, Job, Task, draw, shown
+from clipsight.bench.task import IN_DEPTH, TaskJob, Task, draw, shown
 from clipsight.bench.tasks import TASKS
 from clipsight.bench.tasks.anomaly import anomaly_figures
 from clipsight.bench.tasks.points import point_figures
@@ -266,7 +266,7 @@ def test_every_figure_of_a_task_is_explained(lens):
         assert {name for row in made[task.id] for name in row.figures} == set(task.figures)
 
 
-def _task(*jobs: Job) -> Task:
+def _task(*jobs: TaskJob) -> Task:
     return Task(id="tags", question="", figures={}, jobs=lambda *_: list(jobs))
 
 
@@ -274,8 +274,8 @@ def test_a_piece_that_fails_has_a_row_and_the_others_go_on(lens):
     def work(drawn):
         raise IndexError("no such\nthing")
 
-    fine = Job(settings={"by": "it"}, work=lambda drawn: [({}, {"map": float(len(drawn.few))})])
-    task = _task(Job(settings={"by": "nothing"}, work=work), fine)
+    fine = TaskJob(settings={"by": "it"}, work=lambda drawn: [({}, {"map": float(len(drawn.few))})])
+    task = _task(TaskJob(settings={"by": "nothing"}, work=work), fine)
     arguments = {"seeds": [1, 2], "count": 1, "segmented": 1, "damaged": 1}
     failed, good = measure_tasks(lens, ["clip"], [task], **arguments)["tags"]
     assert failed.to_dict() == {
@@ -296,7 +296,7 @@ def test_rows_that_are_there_are_not_measured_again(lens, tmp_path):
         calls.append(drawn)
         return [({"of": "one"}, {"map": 0.5}), ({"of": "two"}, {"map": float("nan")})]
 
-    task = _task(Job(settings={"by": "it"}, work=work))
+    task = _task(TaskJob(settings={"by": "it"}, work=work))
     arguments = {"seeds": [1, 2], "count": 1, "segmented": 1, "damaged": 1, "rows": tmp_path / "rows.jsonl"}
     first = measure_tasks(lens, ["clip"], [task], **arguments)["tags"]
     second = measure_tasks(lens, ["clip"], [task], **arguments)["tags"]

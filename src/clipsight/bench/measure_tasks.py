@@ -7,9 +7,9 @@ from typing import Any
 
 from clipsight.bench.about import About
 from clipsight.bench.rows import RowFile, manifest
-from clipsight.bench.runner import WHOLE, Share, Watch, WorkItem, run
+from clipsight.bench.runner import WHOLE, Share, WatchItems, WorkItem, run
 from clipsight.bench.seeds import SEEDS, check_seeds, collect_warnings, or_nan, or_none
-from clipsight.bench.task import COUNT, DAMAGED, SEGMENTED, Drawn, Job, Task, TaskRow, draw
+from clipsight.bench.task import COUNT, DAMAGED, SEGMENTED, Drawn, TaskJob, Task, TaskRow, draw
 from clipsight.bench.tasks import TASKS
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
@@ -26,7 +26,7 @@ def measure_tasks(
     damaged: int = DAMAGED,
     contrast: Contrast = "labels",
     strict: bool = False,
-    watch: Watch = iter,
+    watch: WatchItems = iter,
     rows: Path | None = None,
     share: Share = WHOLE,
 ) -> dict[str, list[TaskRow]]:
@@ -97,7 +97,7 @@ def count_jobs(
 
 def _jobs(
     lens: Lens, recipes: Sequence[str], tasks: Sequence[Task], contrast: Contrast
-) -> dict[str, tuple[str, Job]]:
+) -> dict[str, tuple[str, TaskJob]]:
     """(task, job) by task and settings in words, in the order of the tables."""
     return {
         " ".join([task.id, *job.settings.values()]): (task.id, job)
@@ -106,7 +106,7 @@ def _jobs(
     }
 
 
-def _task_rows(job: Job, by_seed: Mapping[int, Any], notes: Sequence[str], error: str) -> list[TaskRow]:
+def _task_rows(job: TaskJob, by_seed: Mapping[int, Any], notes: Sequence[str], error: str) -> list[TaskRow]:
     said = tuple(dict.fromkeys([*(note for row in by_seed.values() for note in row["notes"]), *notes]))
     if error:
         return [TaskRow(settings=job.settings, notes=said, error=error)]

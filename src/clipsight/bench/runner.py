@@ -98,7 +98,7 @@ class RowStore(Protocol):
         ...
 
 
-Watch = Callable[[Iterator[WorkItem | Failure]], Iterable[WorkItem | Failure]]
+WatchItems = Callable[[Iterator[WorkItem | Failure]], Iterable[WorkItem | Failure]]
 """Wraps the items of a run, to show progress."""
 
 
@@ -125,7 +125,7 @@ def run(
     *,
     share: Share = WHOLE,
     strict: bool = False,
-    watch: Watch = iter,
+    watch: WatchItems = iter,
 ) -> RunSummary:
     """Measure what has no row yet.
 
@@ -167,7 +167,7 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def tell(progress: Progress | None, what: str, total: int) -> Watch:
+def tell(progress: Progress | None, what: str, total: int) -> WatchItems:
     """A `watch` that tells a callback after each item how many things are done."""
 
     def watch(items: Iterator[WorkItem | Failure]) -> Iterator[WorkItem | Failure]:

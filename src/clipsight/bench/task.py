@@ -19,7 +19,7 @@ IN_DEPTH = ("clip", "clip_surgery", "sc_clip")
 
 Figures = dict[str, float]
 """Figures by name, NaN where there was nothing to measure."""
-Rows = list[tuple[dict[str, str], Figures]]
+JobRows = list[tuple[dict[str, str], Figures]]
 """(further settings, figures) of each row that a piece of work makes."""
 
 
@@ -33,16 +33,16 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class TaskJob:
     """A piece of work: makes rows of one task from the scenes of a seed."""
 
     settings: dict[str, str]
-    work: Callable[[Drawn], Rows]
+    work: Callable[[Drawn], JobRows]
 
 
-def one_row(settings: dict[str, str], figures: Callable[[Drawn], Figures]) -> Job:
+def one_row(settings: dict[str, str], figures: Callable[[Drawn], Figures]) -> TaskJob:
     """A job that makes one row."""
-    return Job(settings=settings, work=lambda drawn: [({}, figures(drawn))])
+    return TaskJob(settings=settings, work=lambda drawn: [({}, figures(drawn))])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +58,7 @@ class Task:
     id: str
     question: str
     figures: Mapping[str, str]
-    jobs: Callable[[Lens, Sequence[str], Contrast], list[Job]]
+    jobs: Callable[[Lens, Sequence[str], Contrast], list[TaskJob]]
 
 
 @dataclass(frozen=True, kw_only=True)

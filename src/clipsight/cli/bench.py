@@ -168,7 +168,7 @@ def _tasks(
     from clipsight.bench.measure_tasks import count_jobs, measure_tasks
 
     lens = model.open()
-    counts = {} if count is None else {"count": count, "segmented": count, "damaged": count}
+    counts: dict[str, Any] = {} if count is None else {"count": count, "segmented": count, "damaged": count}
     tables = measure_tasks(
         lens,
         recipes,

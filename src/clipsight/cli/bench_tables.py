@@ -16,7 +16,7 @@ LEGEND = (
     "tie, which never wins (of several models the highest)."
 )
 PAIRED_LEGEND = (
-    "↑ ↓: clearly above or below the first model on the same items, by McNemar's exact test or a bootstrap over pictures."
+    "↑ ↓: clearly above or below the first model on the same items, by McNemar's test or a bootstrap over pictures."
 )
 _PADDING = (0, 2, 0, 0)
 _Arrows = Mapping[str, Mapping[tuple[str, str], str]]

@@ -15,7 +15,17 @@ from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.pictures import ImageRoot
 from clipsight.bench.composition.store import FeatureKind, FeatureStore, text_key
 from clipsight.bench.composition.views import PictureView
-from clipsight.bench.runner import WHOLE, Failure, Progress, RunSummary, Share, Watch, WorkItem, run, tell
+from clipsight.bench.runner import (
+    WHOLE,
+    Failure,
+    Progress,
+    RunSummary,
+    Share,
+    WatchItems,
+    WorkItem,
+    run,
+    tell,
+)
 from clipsight.errors import PictureError
 
 _READERS = 8
@@ -136,7 +146,7 @@ def _batch(keys: Sequence[str], encode: Callable[[], np.ndarray]) -> WorkItem:
 
 
 def _fill(
-    store: FeatureStore, kind: FeatureKind, items: Iterator[WorkItem | Failure], watch: Watch
+    store: FeatureStore, kind: FeatureKind, items: Iterator[WorkItem | Failure], watch: WatchItems
 ) -> RunSummary:
     """Encode batches. A feature that is not finite is a fault of the model, not of an item: it is raised."""
     try:

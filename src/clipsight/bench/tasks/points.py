@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from clipsight.bench.task import Figures, Job, Task, in_depth, mean_or_nan, one_row
+from clipsight.bench.task import Figures, TaskJob, Task, in_depth, mean_or_nan, one_row
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
 from clipsight.world import Scene, nouns
@@ -34,7 +34,7 @@ def point_figures(lens: Lens, scenes: Sequence[Scene], recipe: str, contrast: Co
     }
 
 
-def _jobs(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[Job]:
+def _jobs(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[TaskJob]:
     return [
         one_row({"recipe": one}, lambda drawn, one=one: point_figures(lens, drawn.mixed, one, contrast))
         for one in in_depth(recipes)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from clipsight.bench.metrics import confusion_matrix, mean_iou
-from clipsight.bench.task import Job, Task, in_depth, one_row, shown
+from clipsight.bench.task import TaskJob, Task, in_depth, one_row, shown
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
 from clipsight.tasks.background import PRESENCE_LIMIT, Background
@@ -80,7 +80,7 @@ def truth(scene: Scene, names: Sequence[str]) -> Int[np.ndarray, "H W"]:
     return labels
 
 
-def _segmentation(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[Job]:
+def _segmentation(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[TaskJob]:
     return [
         one_row(
             {"recipe": one}, lambda drawn, one=one: segmentation_figures(lens, drawn.few, one, "whole", None)
@@ -89,7 +89,7 @@ def _segmentation(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> lis
     ]
 
 
-def _refinement(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[Job]:
+def _refinement(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[TaskJob]:
     return [
         one_row(
             {"recipe": one, "picture": window, "refine": refine or "none"},
@@ -103,7 +103,7 @@ def _refinement(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[
     ]
 
 
-def _background(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[Job]:
+def _background(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[TaskJob]:
     return [
         one_row(
             {"recipe": one, "policy": name},

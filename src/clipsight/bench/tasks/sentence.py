@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch.nn import functional as F
 
-from clipsight.bench.task import Figures, Job, Task, in_depth, mean_or_nan, one_row
+from clipsight.bench.task import Figures, TaskJob, Task, in_depth, mean_or_nan, one_row
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
 from clipsight.world import Scene
@@ -57,7 +57,7 @@ def _highest(drawn: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> 
     return bool(mask.ravel()[drawn.argmax()])
 
 
-def _jobs(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[Job]:
+def _jobs(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[TaskJob]:
     return [
         one_row({"recipe": one}, lambda drawn, one=one: sentence_figures(lens, drawn.mixed, one))
         for one in in_depth(recipes)

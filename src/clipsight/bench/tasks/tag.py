@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from clipsight.bench.metrics import mean_precision
-from clipsight.bench.task import Job, Rows, Task
+from clipsight.bench.task import TaskJob, JobRows, Task
 from clipsight.results.tags import THERE
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
 from clipsight.world import Scene, nouns
 
 
-def tag_figures(lens: Lens, scenes: Sequence[Scene]) -> Rows:
+def tag_figures(lens: Lens, scenes: Sequence[Scene]) -> JobRows:
     """How well scores, cosines and presence order all nouns of the world; `TASKS` says what the figures are."""
     names = nouns()
     there = np.array([[name in {one.name for one in scene.objects} for name in names] for scene in scenes])
     tags = [lens.tag(scene.image, names) for scene in scenes]
-    rows: Rows = []
+    rows: JobRows = []
     ordered = {
         "score": np.stack([one.scores.numpy() for one in tags]),
         "cosine": np.stack([one.similarity.numpy() for one in tags]),
@@ -34,8 +34,8 @@ def tag_figures(lens: Lens, scenes: Sequence[Scene]) -> Rows:
     return rows
 
 
-def _jobs(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[Job]:
-    return [Job(settings={}, work=lambda drawn: tag_figures(lens, drawn.mixed))]
+def _jobs(lens: Lens, recipes: Sequence[str], contrast: Contrast) -> list[TaskJob]:
+    return [TaskJob(settings={}, work=lambda drawn: tag_figures(lens, drawn.mixed))]
 
 
 TASKS = (

@@ -56,7 +56,7 @@ class CorpusMeasurer:
         if pictures and captions:
             features = torch.stack([pictures[one.cluster] for one in captions])
         read = [self._read(one.caption) for one in captions]
-        words = [_Words(tokens, one.roles) for tokens, one in zip(read, captions, strict=True)]
+        words = [_CaptionWords(tokens, one.roles) for tokens, one in zip(read, captions, strict=True)]
         scores = [np.zeros((0, len(self._columns)), np.float32)]
         for start in range(0, len(captions), self._batch):
             some = slice(start, start + self._batch)
@@ -117,7 +117,10 @@ class CorpusMeasurer:
             return tokenize(self._tokenizer, captions, self._view.context)
 
     def _scores(
-        self, read: Sequence[CaptionTokens], words: Sequence["_Words"], features: Float[Tensor, "T E"] | None
+        self,
+        read: Sequence[CaptionTokens],
+        words: Sequence["_CaptionWords"],
+        features: Float[Tensor, "T E"] | None,
     ) -> Iterator[Float[np.ndarray, "W M"]]:
         """Of each caption, the scores of its words and marks: those of their tokens, summed."""
         ids = self._ids([one.caption for one in read])
@@ -151,7 +154,7 @@ class CorpusMeasurer:
     def _behaviour(
         self,
         captions: Sequence[CorpusCaption],
-        words: Sequence["_Words"],
+        words: Sequence["_CaptionWords"],
         features: Float[Tensor, "N E"] | None,
     ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 4"], list[tuple[int, str, float]]]:
         """Similarities, falls by removal, and (caption, kind, fall) of foils."""
@@ -192,7 +195,7 @@ class CorpusMeasurer:
         return dict(zip(distinct, F.normalize(made.float(), dim=-1), strict=True))
 
 
-class _Words:
+class _CaptionWords:
     """The words and marks that the model sees of a caption.
 
     Attributes:

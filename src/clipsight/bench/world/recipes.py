@@ -8,7 +8,7 @@ from typing import Any
 from clipsight.bench.about import About
 from clipsight.bench.emoji import EmojiPart, noun_features, ready
 from clipsight.bench.rows import RowFile, manifest
-from clipsight.bench.runner import WHOLE, Share, Watch, WorkItem, run
+from clipsight.bench.runner import WHOLE, Share, WatchItems, WorkItem, run
 from clipsight.bench.seeds import SEEDS, check_seeds, collect_warnings
 from clipsight.bench.world.measure import measure
 from clipsight.bench.world.table import MapOutcomes, RecipeRow, plain_figures, read_figures
@@ -28,7 +28,7 @@ def compare(
     count: int = COUNT,
     contrast: Contrast = "labels",
     strict: bool = False,
-    watch: Watch = iter,
+    watch: WatchItems = iter,
     rows: Path | None = None,
     share: Share = WHOLE,
 ) -> list[RecipeRow]:
