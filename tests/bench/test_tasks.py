@@ -15,7 +15,7 @@ from scipy import ndimage
 import clipsight
 from clipsight.bench.measure_tasks import count_jobs, measure_tasks
 from clipsight.bench.metrics import mean_precision, region_overlap
-from clipsight.bench.task import IN_DEPTH, TaskJob, Task, draw, shown
+from clipsight.bench.task import IN_DEPTH, Task, TaskJob, draw, shown
 from clipsight.bench.tasks import TASKS
 from clipsight.bench.tasks.anomaly import anomaly_figures
 from clipsight.bench.tasks.points import point_figures

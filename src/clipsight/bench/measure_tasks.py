@@ -9,7 +9,7 @@ from clipsight.bench.about import About
 from clipsight.bench.rows import RowFile, manifest
 from clipsight.bench.runner import WHOLE, Share, WatchItems, WorkItem, run
 from clipsight.bench.seeds import SEEDS, check_seeds, collect_warnings, or_nan, or_none
-from clipsight.bench.task import COUNT, DAMAGED, SEGMENTED, Drawn, TaskJob, Task, TaskRow, draw
+from clipsight.bench.task import COUNT, DAMAGED, SEGMENTED, Drawn, Task, TaskJob, TaskRow, draw
 from clipsight.bench.tasks import TASKS
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
@@ -43,7 +43,7 @@ def measure_tasks(
         damaged: damaged scenes for `anomaly`, and as many whole ones.
         contrast: of the maps that points are taken from, as in `Lens.maps`.
         strict: raise what a piece of work raises; otherwise its row says what it was, and the others go on.
-        watch: wraps the pieces of work, each with an `id`, for a progress bar; `count_jobs(...)` × seeds of them.
+        watch: wraps the pieces of work, each with a `name`, for a progress bar; `count_jobs(...)` × seeds of them.
         rows: file of rows (.jsonl): what it holds is not measured again. None measures everything.
         share: the part of the work that this process does; the rows of the other parts are missing from its answer.
 

@@ -64,6 +64,11 @@ class Failure:
     item: str
     reason: str
 
+    @property
+    def name(self) -> str:
+        """For a progress bar."""
+        return self.item
+
     def __str__(self) -> str:
         """`item: reason`."""
         return f"{self.item}: {self.reason}"
@@ -83,6 +88,11 @@ class WorkItem:
     measure: Callable[[], Any]
     group: str = ""
     size: int = 1
+
+    @property
+    def name(self) -> str:
+        """For a progress bar."""
+        return self.id
 
 
 @runtime_checkable

@@ -148,7 +148,7 @@ def _world(
         count=count,
         contrast=contrast,
         strict=DEBUGGING.get(),
-        watch=lambda steps: with_progress(steps, len(recipes) * len(seeds), lambda step: step.id),
+        watch=lambda steps: with_progress(steps, len(recipes) * len(seeds), lambda step: step.name),
     )
     title = f"{model.model}, held-out scenes: {count} of each seed {_words(seeds)}, contrast {contrast}"
     return _Made(
@@ -176,7 +176,7 @@ def _tasks(
         contrast=contrast,
         strict=DEBUGGING.get(),
         watch=lambda steps: with_progress(
-            steps, count_jobs(lens, recipes) * len(seeds), lambda step: step.id
+            steps, count_jobs(lens, recipes) * len(seeds), lambda step: step.name
         ),
         **counts,
     )

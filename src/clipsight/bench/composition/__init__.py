@@ -21,7 +21,7 @@ from clipsight.bench.composition.item import Choices, Item, PictureRef
 from clipsight.bench.composition.paired import differences, paired
 from clipsight.bench.composition.pictures import COLLECTIONS, ImageRoot
 from clipsight.bench.composition.protocol import PROTOCOLS, Counting, Protocol, ProtocolMean
-from clipsight.bench.composition.published import PUBLISHED, PublishedScore, published_models
+from clipsight.bench.composition.published import PublishedScore, published_models, published_scores
 from clipsight.bench.composition.report import Counts, MeanRow, Report, SplitRow
 from clipsight.bench.composition.rules import RULES, ItemOutcome, Rule, decide
 from clipsight.bench.composition.store import FeatureStore
@@ -31,7 +31,6 @@ __all__ = [
     "BENCHMARKS",
     "COLLECTIONS",
     "PROTOCOLS",
-    "PUBLISHED",
     "RULES",
     "About",
     "Annotation",
@@ -74,6 +73,7 @@ __all__ = [
     "guards_at_hand",
     "paired",
     "published_models",
+    "published_scores",
     "read_benchmark",
     "reader",
     "rows_beside",

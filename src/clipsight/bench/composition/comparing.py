@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipsight.bench.composition.paired import differences
-from clipsight.bench.composition.published import PUBLISHED, PublishedScore, published_models
+from clipsight.bench.composition.published import PublishedScore, published_models, published_scores
 from clipsight.bench.composition.report import Report
 
 _TEMPLATES = "IN80"
@@ -60,7 +60,7 @@ def compare(report: Report, models: str | Sequence[str] | None = None) -> list[C
             )
     protocols = {row.benchmark: row.protocol for row in report.rows}
     found = []
-    for one in PUBLISHED:
+    for one in published_scores():
         if one.model in wanted and protocols.get(one.benchmark) == one.protocol:
             ours = report.find(one.benchmark, one.name, one.metric)
             if ours is not None:

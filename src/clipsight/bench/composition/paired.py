@@ -1,6 +1,6 @@
 """Two reports on the same items: which differences of their scores are more than chance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from clipsight.bench.composition.protocol import Average, ProtocolMean
 from clipsight.bench.composition.report import Report, SplitRow
 from clipsight.bench.paired import PairedDifference, PairedGroup, paired_score
 
-_Part = tuple[str, float, list[tuple[Answers, str | None]]]
+_Part = tuple[str, float, Sequence[tuple[Answers, str | None]]]
 """(name, weight in the score, the questions: all of each, or those of a group)."""
 
 
@@ -105,7 +105,7 @@ def _tally(row: SplitRow, metric: str | None) -> ItemTally | None:
     return row.metrics.get(metric or row.metric)
 
 
-def _answers(some: list[tuple[Answers, str | None]]) -> dict[str, tuple[bool, str]]:
+def _answers(some: Sequence[tuple[Answers, str | None]]) -> dict[str, tuple[bool, str]]:
     """(won, cluster) by name of the question."""
     return {
         name: (bool(won), cluster)

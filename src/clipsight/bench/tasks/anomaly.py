@@ -8,7 +8,7 @@ from einops import rearrange
 from sklearn.metrics import roc_auc_score
 
 from clipsight.bench.metrics import FPR_LIMIT, pixel_auroc, region_overlap
-from clipsight.bench.task import Figures, TaskJob, Task, mean_or_nan, one_row
+from clipsight.bench.task import Figures, Task, TaskJob, mean_or_nan, one_row
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
 from clipsight.world import Scene

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from clipsight.bench.metrics import confusion_matrix, mean_iou
-from clipsight.bench.task import TaskJob, Task, in_depth, one_row, shown
+from clipsight.bench.task import Task, TaskJob, in_depth, one_row, shown
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
 from clipsight.tasks.background import PRESENCE_LIMIT, Background

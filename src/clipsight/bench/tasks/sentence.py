@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch.nn import functional as F
 
-from clipsight.bench.task import Figures, TaskJob, Task, in_depth, mean_or_nan, one_row
+from clipsight.bench.task import Figures, Task, TaskJob, in_depth, mean_or_nan, one_row
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
 from clipsight.world import Scene

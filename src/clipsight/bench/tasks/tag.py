@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clipsight.bench.metrics import mean_precision
-from clipsight.bench.task import TaskJob, JobRows, Task
+from clipsight.bench.task import JobRows, Task, TaskJob
 from clipsight.results.tags import THERE
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens

@@ -53,7 +53,7 @@ def compare(
         seeds: each draws its own `count` scenes.
         contrast: as in `Lens.maps`.
         strict: raise what a recipe raises; else its row says what it was, and the others go on.
-        watch: wraps the len(seeds)·len(recipes) pieces of work, each with an `id`, for a progress bar.
+        watch: wraps the len(seeds)·len(recipes) pieces of work, each with a `name`, for a progress bar.
         rows: file of rows (.jsonl): what it holds is not measured again. None measures everything.
         share: the part of the work that this process does; the rows of the other parts are missing from its answer.
 
