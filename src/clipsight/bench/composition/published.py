@@ -1,8 +1,8 @@
 """Scores that others published, for the models most often compared; never ours.
 
 They are in `clipsight/assets/published_scores.json`, each table with its source and grade. Names are those of the
-splits and means of the protocol that a score was made with: only such a score is comparable. UNVERIFIED figures are left
-out.
+splits and means of the protocol that a score was made with: only such a score is comparable. UNVERIFIED figures are
+left out.
 """
 
 import json
