@@ -24,15 +24,17 @@ if TYPE_CHECKING:
         Tags,
         WordAttribution,
     )
-    from clipsight.session.lens import Lens, Seen, attributions, load, models, recipes
+    from clipsight.session.lens import Lens
+    from clipsight.session.load import attributions, load, models, recipes
+    from clipsight.session.seen import Seen
 
 _HOME = {
-    "load": "session.lens",
-    "models": "session.lens",
-    "recipes": "session.lens",
-    "attributions": "session.lens",
+    "load": "session.load",
+    "models": "session.load",
+    "recipes": "session.load",
+    "attributions": "session.load",
     "Lens": "session.lens",
-    "Seen": "session.lens",
+    "Seen": "session.seen",
     "Anomaly": "results",
     "Classification": "results",
     "Explanation": "results",

@@ -13,6 +13,7 @@ import torch
 from scipy import ndimage
 
 import clipsight
+from clipsight.bench import measure_tasks as measuring
 from clipsight.bench.measure_tasks import count_jobs, measure_tasks
 from clipsight.bench.metrics import mean_precision, region_overlap
 from clipsight.bench.task import IN_DEPTH, Task, TaskJob, draw, shown
@@ -324,6 +325,14 @@ def test_what_cannot_be_measured_is_refused(lens, wrong):
 
 def test_the_command_prints_a_list_of_rows_for_each_task(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    measure, measured = measure_tasks, []
+
+    def once(*asked, **options):
+        if not measured:
+            measured.append(measure(*asked, **options))
+        return measured[0]
+
+    monkeypatch.setattr(measuring, "measure_tasks", once)
     words = [
         "bench",
         "tasks",

@@ -53,6 +53,7 @@ def check_listing(err: str, count: str) -> None:
         assert said in line or os.name == "nt"
 
 
+@pytest.mark.slow
 def test_five_bad_files_of_a_thousand_stop_nothing(lens, run):
     plain = lens.classify
     lens.classify = lambda image, *rest, **named: (

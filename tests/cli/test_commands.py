@@ -12,7 +12,7 @@ import pytest
 import clipsight
 from clipsight.cli import main
 from clipsight.cli.app import COMMANDS
-from clipsight.cli.checks import check_allocator, check_hub
+from clipsight.cli.checks import check_allocator, check_hub, check_kernels
 from clipsight.errors import ClipsightWarning, HubUnreachable
 
 VERBS = (
@@ -154,11 +154,28 @@ def test_world_writes_and_keeps_a_folder_that_holds_something(run, tmp_path, lay
 def test_doctor_reports_and_connects_nowhere(run):
     code, out, _ = run("doctor", "--json")
     findings = {finding["name"]: finding for finding in json.loads(out)["findings"]}
-    assert {"clipsight", "libraries", "devices", "threads", "allocator", "clipsight-tiny", "hub"} <= set(
-        findings
-    )
+    assert {
+        "clipsight",
+        "libraries",
+        "devices",
+        "kernels",
+        "threads",
+        "allocator",
+        "clipsight-tiny",
+        "hub",
+    } <= set(findings)
     assert code == (1 if findings["clipsight-tiny"]["verdict"] == "bad" else 0)
     assert "torch" in findings["libraries"]["text"]
+
+
+def test_doctor_says_which_kernels_compute():
+    torch = pytest.importorskip("torch")
+    finding = check_kernels({"MKL_CBWR": "COMPATIBLE", "HOME": "/nowhere"})
+    assert finding.verdict == "info"
+    assert f"ATen {torch.backends.cpu.get_cpu_capability()}" in finding.text
+    assert f"threads {torch.get_num_threads()}" in finding.text
+    assert "MKL_CBWR=COMPATIBLE" in finding.text
+    assert "HOME" not in finding.text
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipsight.results import figure, heat, typeset
-from clipsight.results.scaling import Scale
+from clipsight.draw import Scale, arrange, heat, sheet, typeset
 from results.scenes import explanation
 
 LONG = "a photograph of a small fluffy grey cat that sits in front of a large computer monitor while somebody writes"
@@ -99,17 +98,17 @@ def test_options_that_do_not_exist_are_refused_with_names() -> None:
     ],
 )
 def test_layout_takes_sensible_columns(count: int, aspect: float, columns: int) -> None:
-    got, width, height = figure.layout(count, aspect)
-    assert got == columns
-    assert width / height == pytest.approx(aspect, rel=0.05)
-    assert columns * width <= figure.SHEET
+    got = arrange(count, aspect)
+    assert got.columns == columns
+    assert got.width / got.height == pytest.approx(aspect, rel=0.05)
+    assert columns * got.width <= sheet.SHEET
 
 
 @pytest.mark.parametrize("image", [(1, 1), (20, 20), (20, 600), (600, 20)], ids=str)
 def test_grid_of_odd_pictures(image: tuple[int, int]) -> None:
-    sheet = explanation(("one", "two"), image=image).grid()
-    assert 300 < sheet.width <= figure.SHEET + 4
-    assert sheet.height < 2000
+    drawn = explanation(("one", "two"), image=image).grid()
+    assert 300 < drawn.width <= sheet.SHEET + 4
+    assert drawn.height < 2000
 
 
 def test_texts_of_every_kind_draw_without_a_warning() -> None:
@@ -124,8 +123,7 @@ def test_texts_of_every_kind_draw_without_a_warning() -> None:
         "",
         "W" * 300,
     )
-    sheet = explanation(texts).grid()
-    assert sheet.width > 1200
+    assert explanation(texts).grid().width > 1200
 
 
 def test_readable_names_what_no_font_has() -> None:
@@ -138,13 +136,12 @@ def test_readable_names_what_no_font_has() -> None:
 
 
 def test_wrapping_fits_and_ends_with_an_ellipsis() -> None:
-    measure, prop = typeset.Measure(), typeset.font(20, bold=True)
-    lines = measure.wrap(LONG, prop, 300, 2)
+    lines = typeset.wrap(LONG, 300, 2, 20, bold=True)
     assert len(lines) == 2
     assert lines[-1].endswith(typeset.ELLIPSIS)
-    assert all(measure.width(line, prop) <= 300 for line in lines)
-    assert measure.wrap("short", prop, 300, 2) == ["short"]
-    assert "".join(measure.wrap("W" * 60, prop, 300, 9)) == "W" * 60
+    assert all(typeset.width(line, 20, bold=True) <= 300 for line in lines)
+    assert typeset.wrap("short", 300, 2, 20) == ["short"]
+    assert "".join(typeset.wrap("W" * 60, 300, 9, 20)) == "W" * 60
 
 
 def test_many_texts_and_unmeasured_presence() -> None:

@@ -354,12 +354,9 @@ def test_faithfulness_is_of_the_same_words(lens, picture, folders):
 
 
 def test_words_of_a_picture_are_asked_with_one_pass(lens, picture, monkeypatch):
-    seen = lens.see(picture)
-    calls = []
-    encode = type(seen._engine).encode_image
-    monkeypatch.setattr(
-        type(seen._engine), "encode_image", lambda self, x: calls.append(1) or encode(self, x)
-    )
+    seen, calls = lens.see(picture), []
+    embed = type(lens._engine.vision).embed
+    monkeypatch.setattr(type(lens._engine.vision), "embed", lambda *a: calls.append(1) or embed(*a))
     seen.words(CAPTION)
     seen.words([FOIL, "a dog"], "perturbation")
     assert len(calls) == 1

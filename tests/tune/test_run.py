@@ -67,6 +67,21 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+def furthest(one: nn.Module, other: nn.Module) -> float:
+    """The largest difference of two runs' weights whose sums were added in another order.
+
+    Without the bias of the keys: it moves all scores of a row alike, which softmax takes no notice of, so its gradient
+    is rounding alone; and Adam makes a step of full length of that, whichever way it points.
+    """
+    first, second, found = one.state_dict(), other.state_dict(), 0.0
+    for name, value in first.items():
+        apart = (second[name] - value).abs()
+        if name.endswith("in_proj_bias"):
+            apart = apart.view(3, -1)[[0, 2]]
+        found = max(found, apart.max().item())
+    return found
+
+
 def changed_sides(module: nn.Module, before: nn.Module) -> set[str]:
     start = before.state_dict()
     return {
@@ -453,14 +468,7 @@ def test_pieces_give_the_run_of_the_whole(loaded, tmp_path):
         small_run(loaded, tmp_path / str(pieces), *terms, pieces=pieces, lr=1e-4, train="text")
         for pieces in (1, 3)
     )
-    now = two.module.state_dict()
-    for name, value in one.module.state_dict().items():
-        unlike = (now[name] - value).abs()
-        if name.endswith(
-            "in_proj_bias"
-        ):  # the keys' part has no gradient but rounding, which Adam makes long
-            unlike = unlike.view(3, -1)[[0, 2]]
-        assert unlike.max() < 2e-6, name
+    assert furthest(one.module, two.module) < 2e-6
     assert (features(one.module) - features(two.module)).abs().max() < 1e-5
     assert (features(one.module) - features(loaded.module)).abs().max() > 1e-3
     assert one.weights == pytest.approx(two.weights, rel=1e-4)
@@ -567,9 +575,9 @@ def test_two_launched_processes_give_the_model_of_one(base, loaded, tmp_path):
     assert two["weights"] == pytest.approx(one.weights, rel=1e-4)
     row = one.outcome.rows[-1]
     assert two["last"].keys() == row.keys()
-    assert two["last"] == pytest.approx(row | {"seconds_per_step": two["last"]["seconds_per_step"]}, abs=1e-4)
-    made = load_model(f"local-dir:{two['model']}", device="cpu").module.state_dict()
-    start = load_model(base, device="cpu").module.state_dict()
-    assert max((made[name] - start[name]).abs().max() for name in made) > 1e-4
-    for name, value in one.module.state_dict().items():
-        torch.testing.assert_close(made[name], value, atol=1e-5, rtol=0)
+    # Float32 sums in another order differ by up to n · 2^-24 of their size; a gradient adds 8 captions of 77 positions.
+    row |= {"seconds_per_step": two["last"]["seconds_per_step"]}
+    assert two["last"] == pytest.approx(row, rel=8 * 77 * 2**-24, abs=1e-4)
+    made = load_model(f"local-dir:{two['model']}", device="cpu").module
+    assert furthest(made, loaded.module) > 1e-4
+    assert furthest(made, one.module) < 1e-5

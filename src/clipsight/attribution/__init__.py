@@ -3,6 +3,7 @@
 from clipsight.attribution import (  # noqa: F401  each registers itself
     attention,
     chefer,
+    exact,
     grad_eclip,
     gradcam,
     gradient,

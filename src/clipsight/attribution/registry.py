@@ -11,8 +11,9 @@ from clipsight.errors import Unsupported
 from clipsight.features import Citation
 from clipsight.towers.view import OnePieceText, TextParts, TextView
 
-Inside = Literal["ids", "embeddings", "blocks"]
-"""How far a method looks into a tower: not at all, from token embeddings on, or into its blocks."""
+Inside = Literal["ids", "embeddings", "pooled", "blocks"]
+"""How far a method looks into a tower: not at all, from token embeddings on, at what the pooled feature reads (blocks,
+or the final states of a mean), or into its blocks."""
 
 Method = Callable[..., Answer]
 
@@ -126,9 +127,11 @@ def why_not(id: str, view: TextView, options: Mapping[str, Any] | None = None) -
     asked = (options or {}).get("op", method.options.get("op"))
     if isinstance(parts, TextParts) or (method.inside == "ids" and asked in ("drop", "mask_token")):
         return ""
-    if isinstance(parts, OnePieceText) and method.inside != "blocks":
+    if isinstance(parts, OnePieceText) and (
+        method.inside in ("ids", "embeddings") or (method.inside == "pooled" and parts.pools_mean)
+    ):
         return ""
-    needs = "the blocks" if method.inside == "blocks" else "the token embeddings"
+    needs = "the token embeddings" if method.inside in ("ids", "embeddings") else "the blocks"
     nearest = _BY_IDS if parts is None else "gradient, integrated_gradients, perturbation or shapley"
     return f"{id} needs {needs} of the text tower: {closed} Nearest: {nearest}."
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clipsight.bench.about import About
-from clipsight.bench.rows import RowFile, manifest
+from clipsight.bench.rows import open_rows
 from clipsight.bench.runner import WHOLE, Share, WatchItems, WorkItem, run
 from clipsight.bench.seeds import SEEDS, check_seeds, collect_warnings, or_nan, or_none
 from clipsight.bench.task import COUNT, DAMAGED, SEGMENTED, Drawn, Task, TaskJob, TaskRow, draw
@@ -54,10 +54,8 @@ def measure_tasks(
     counts = {"count": count, "segmented": segmented, "damaged": damaged}
     check_seeds(recipes, seeds, list(counts.values()))
     jobs = _jobs(lens, recipes, tasks, contrast)
-    question = {
-        "model": About.of(lens).to_dict(), "seeds": list(seeds), **counts, "contrast": contrast,
-    }  # fmt: skip
-    kept = RowFile(rows, manifest("tasks", **question), share)
+    question = {"seeds": list(seeds), **counts, "contrast": contrast}
+    kept = open_rows("tasks", About.of(lens), rows, share, **question)
     notes: dict[str, list[str]] = {name: [] for name in jobs}
 
     @cache

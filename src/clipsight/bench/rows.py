@@ -5,7 +5,6 @@ no other; the next run of the same question goes on from there. Several processe
 other, and a run of the whole reads all of them.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -16,9 +15,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import clipsight
+from clipsight.bench.about import About
 from clipsight.bench.runner import WHOLE, Share
+from clipsight.store import code_of
 
+_ROOMS = (
+    "attribution", "bench", "features", "language", "pictures", "refine", "scoring", "session", "tasks", "towers",
+    "world",
+)  # fmt: skip
 _PACKAGES = ("clipsight", "torch", "open_clip_torch", "pillow", "numpy", "spacy", "en_core_web_sm")
 
 
@@ -31,15 +35,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-@cache
-def code_hash() -> str:
-    """Hash of this package's source: rows that other code made are not mixed with ours."""
-    digest = hashlib.blake2b(digest_size=12)
-    for file in sorted(Path(clipsight.__file__).parent.rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def manifest(kind: str, **question: Any) -> dict[str, Any]:
     """What rows are rows of: the question, and what answered it.
 
@@ -49,9 +44,14 @@ def manifest(kind: str, **question: Any) -> dict[str, Any]:
     return {
         "kind": kind,
         "question": json.loads(json.dumps(question)),
-        "versions": {**versions(), "code": code_hash()},
+        "versions": {**versions(), "code": _code()},
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
+
+
+@cache
+def _code() -> str:
+    return code_of(*_ROOMS)
 
 
 class RowFile:
@@ -138,6 +138,20 @@ class RowFile:
             )
         self._files.append(file)
         self._ids |= {row["id"] for row in _rows(file)}
+
+
+def open_rows(kind: str, model: About, path: Path | None, share: Share = WHOLE, **question: Any) -> RowFile:
+    """The rows of a model under test; see `manifest` and `RowFile`.
+
+    Raises:
+        ValueError: as `RowFile`; or rows are to be kept of a model that no hash can tell from others.
+    """
+    if path is not None and model.made_by is None:
+        raise ValueError(
+            f"rows of {model.model} cannot be kept in {path}: parts of this model are code that no hash can tell from "
+            "other code, so a later run could not know them again. Leave out the file."
+        )
+    return RowFile(path, manifest(kind, model=model.to_dict(), **question), share)
 
 
 def _of_share(path: Path, share: Share) -> Path:

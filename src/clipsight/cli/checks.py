@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,13 @@ from clipsight.cli.outcome import sentence
 
 Verdict = Literal["good", "info", "slow", "bad"]
 LIBRARIES = ("torch", "open_clip_torch", "numpy", "pillow", "einops", "safetensors", "timm", "transformers")
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "neon", "asimd", "sve")
+"""What processors call the instruction sets between which kernels choose."""
+KERNEL_SWITCHES = (
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+)
+"""Environment variables that choose other kernels, or sums in another order."""
 HUB = "https://huggingface.co"
 LOW_DISK_GB = 5
 ALLOCATOR_ADVICE = (
@@ -42,6 +50,7 @@ def examine(*, network: bool = False) -> list[Finding]:
     return [
         *check_versions(),
         check_devices(),
+        check_kernels(),
         check_threads(),
         check_allocator(),
         check_bundled_model(),
@@ -80,6 +89,34 @@ def check_devices() -> Finding:
         verdict="info",
         text="cpu only; explaining works, at the price of classifying on a cpu",
     )
+
+
+def check_kernels(environ: Mapping[str, str] = os.environ) -> Finding:
+    """Instruction set, kernels and threads that compute here; the last digits of every figure depend on them."""
+    import torch
+
+    name, flags = _processor()
+    found = [one for one in INSTRUCTIONS if one in flags]
+    libraries = {
+        "MKL": r"oneAPI Math Kernel Library Version ([\d.]+)",
+        "oneDNN": r"MKL-DNN v([\w.]+)",
+    }
+    built = torch.__config__.show()
+    versions = [
+        f"{library} {match[1]}"
+        for library, pattern in libraries.items()
+        if (match := re.search(pattern, built))
+    ]
+    blas = re.search(r"BLAS_INFO=(\w+)", built)
+    parts = [
+        f"{name} ({' '.join(found) or 'no vector instructions known'})",
+        f"ATen {torch.backends.cpu.get_cpu_capability()}",
+        *versions,
+        f"BLAS {blas[1] if blas else 'unknown'}",
+        f"threads {torch.get_num_threads()}",
+        *(f"{switch}={environ[switch]}" for switch in KERNEL_SWITCHES if switch in environ),
+    ]
+    return Finding(name="kernels", verdict="info", text=", ".join(parts))
 
 
 def check_threads() -> Finding:
@@ -166,9 +203,9 @@ def check_caches() -> list[Finding]:
 
 
 def _own_cache() -> Finding:
-    from clipsight.store.disk import VARIABLE, open_cache
+    from clipsight.store import VARIABLE, open_store
 
-    cache = open_cache()
+    cache = open_store()
     if cache is None:
         text = f"off ({VARIABLE}); prompt ensembles are encoded anew by each program"
     else:
@@ -212,6 +249,19 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _processor() -> tuple[str, frozenset[str]]:
+    """Its name and its instruction sets; Linux tells the latter, elsewhere none are known."""
+    name, flags, listing = platform.processor() or platform.machine(), frozenset[str](), Path("/proc/cpuinfo")
+    for line in listing.read_text().splitlines() if listing.exists() else ():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = value.strip()
+        elif key.strip() in ("flags", "Features"):
+            flags = frozenset(value.split())
+            break
+    return name, flags
 
 
 def _usable_cores() -> int:

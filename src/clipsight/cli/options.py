@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from clipsight.cli.outcome import Misuse, side_terminal
+from clipsight.records import Malformed, text_rows
 
 if TYPE_CHECKING:
     from clipsight.session.lens import Lens
@@ -101,13 +102,10 @@ def gather_texts(given: Sequence[str], file: Path | None, *, option: str) -> tup
     """
     texts = list(given)
     if file is not None:
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise Misuse(
-                f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8."
-            ) from error
-        texts += [line.strip() for line in lines if line.strip()]
+        for row in text_rows(file, str(file)):
+            if isinstance(row, Malformed):
+                raise Misuse(f"{row}.")
+            texts.append(row.text("caption"))
         if not texts:
             raise Misuse(f"{file} holds no text; write one a line.")
     if not all(text.strip() for text in texts):

@@ -1,12 +1,13 @@
 """Frozen results with raw values, how they were made, and their drawings and files."""
 
+from clipsight.draw import Scale
+
 from .anomaly import Anomaly
 from .classification import Classification
 from .explanation import Explanation, summary_line
 from .io import atomic_write, check_writable
-from .points import Points, similarity_to_points
+from .points import Points, similarity_image, similarity_to_points
 from .provenance import Provenance
-from .scaling import Scale, similarity_image
 from .segmentation import Segmentation
 from .tags import Tags
 from .words import WordAttribution, WordScore

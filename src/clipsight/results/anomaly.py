@@ -13,12 +13,11 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from . import heat
+from clipsight.draw import Number, Scale, ScaleChoice, choose_scale, heat, number, png_bytes, printable
+
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
 from .points import peak
 from .provenance import Provenance
-from .scaling import Number, Scale, ScaleChoice, choose_scale
-from .wording import number, printable
 
 RANK_ONLY = (
     "Made without a temperature: the values lie near 0.5 whatever is seen; they order places and pictures, and are no "
@@ -219,8 +218,6 @@ class Anomaly:
         }
 
     def _png(self) -> bytes:
-        from .figure import png_bytes
-
         settings = {key: value for key, value in self.to_dict().items() if key != "map"}
         return png_bytes(self.overlay(), json_bytes(settings).decode().strip())
 

@@ -14,15 +14,16 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from . import heat
+from clipsight.draw import Number, Scale, ScaleChoice, choose_scale, heat, number, png_bytes, printable
+from clipsight.report import render
+
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .pages import explanation_page
 from .points import Points, joint_points, peak, similarity_to_points
 from .provenance import Provenance
-from .scaling import Number, Scale, ScaleChoice, choose_scale
-from .wording import number, printable
+from .sheets import explanation_sheet
 
 SUFFIXES = (".png", ".npz", ".json", ".html")
-OVERLAY_SIDE = 1600  # longest side of an overlay unless a size is asked for
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,7 +153,7 @@ class Explanation:
         cmap: str = heat.CMAP,
         alpha: Number = heat.ALPHA,
         size: tuple[int, int] | None = None,
-        interpolation: heat.Interpolation = "bicubic",
+        interpolation: heat.Interpolation = "bilinear",
     ) -> Image.Image:
         """The map of one text over the greyed picture, RGB.
 
@@ -161,9 +162,7 @@ class Explanation:
         ones (RdBu_r) also show negative scores. `interpolation`: "nearest" shows the patches themselves.
         """
         picture = Image.fromarray(self.image)
-        if size is None:
-            shrink = min(1.0, OVERLAY_SIDE / max(picture.size))
-            size = max(round(picture.height * shrink), 1), max(round(picture.width * shrink), 1)
+        size = size or heat.limited(picture)
         row = self.index(text)
         chosen = self.scale_of(row, scale, cmap=cmap)
         colour = heat.layer(
@@ -178,7 +177,7 @@ class Explanation:
         cmap: str = heat.CMAP,
         alpha: Number = heat.ALPHA,
         columns: int | None = None,
-        interpolation: heat.Interpolation = "bicubic",
+        interpolation: heat.Interpolation = "bilinear",
     ) -> Image.Image:
         """The picture and every text's overlay on one sheet, RGB, about 1,480 pixels wide.
 
@@ -186,11 +185,7 @@ class Explanation:
         were made. Options as for `overlay`; the shared scale makes maps comparable by eye, so that an absent
         word stays grey beside a present one. `columns` is chosen for the picture's shape unless given.
         """
-        from .figure import draw_grid
-
-        return draw_grid(
-            self, scale=scale, cmap=cmap, alpha=alpha, columns=columns, interpolation=interpolation
-        )
+        return explanation_sheet(self, scale, cmap, alpha, columns, interpolation)
 
     def points(self, text: str | int, *, threshold: Number = 0.8, downsample: int = 2) -> Points:
         """Prompt points for a segmenter, in (x, y) pixels of the original picture.
@@ -240,9 +235,7 @@ class Explanation:
 
     def to_html(self, *, scale: ScaleChoice = "shared") -> str:
         """One self-contained page with the picture, all maps, an opacity slider and the provenance."""
-        from . import html
-
-        return html.page(self, scale=scale)
+        return explanation_page(self, scale)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the result; the suffix chooses the format. Gives back the path.
@@ -297,8 +290,6 @@ class Explanation:
         return {"image": self.image, **tensors}
 
     def _png(self) -> bytes:
-        from .figure import png_bytes
-
         settings = {k: v for k, v in self.to_dict().items() if k != "maps"}
         return png_bytes(self.grid(), json_bytes(settings).decode().strip())
 
@@ -306,9 +297,8 @@ class Explanation:
         return self._png()
 
     def _repr_html_(self) -> str:
-        from . import html
-
-        return html.notebook(self, b64encode(self._png()).decode())
+        png = f"data:image/png;base64,{b64encode(self._png()).decode()}"
+        return render("sheet.notebook.j2", alt=repr(self), png=png, made=self.provenance.rows())
 
 
 def summary_line(explanation: Explanation, text: str | int) -> str:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .scaling import Number
+from clipsight.draw import Number
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +47,21 @@ class Points:
     def __len__(self) -> int:
         """How many points there are, of both labels."""
         return len(self.labels)
+
+
+def similarity_image(maps: Float[Tensor, "T h w"], size: tuple[int, int]) -> Float[Tensor, "T H W"]:
+    """Each map min-maxed over its patches to [0, 1], then enlarged to `size` = (H, W) pixels.
+
+    In this order, bilinear with align_corners False, as CLIP Surgery draws its maps. It hides sign
+    and strength: use it for drawings and for programs that expect [0, 1]. A constant map becomes 0;
+    a map that holds NaN comes back all NaN.
+
+    Source: arXiv 2304.05653, `get_similarity_map` of xmed-lab/CLIP_Surgery at d4696d4.
+    """
+    low = maps.amin(dim=(1, 2), keepdim=True)
+    span = maps.amax(dim=(1, 2), keepdim=True) - low
+    unit = (maps - low) / torch.where(span == 0, torch.ones_like(span), span)
+    return F.interpolate(unit[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def similarity_to_points(

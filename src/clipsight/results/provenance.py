@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from clipsight.draw.wording import printable
+
+MOST_NAMES = 12  # of a contrast, in a table; the .json has all
 CONTRASTS = ("none", "labels", "empty", "names")
 
 
@@ -86,6 +89,26 @@ class Provenance:
             notes=tuple(data.get("notes", ())),
             activation=data.get("activation", ""),
         )
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(name, value) of everything, for a table that people read."""
+        h, w = self.grid
+        height, width = self.size
+        names = ", ".join(map(printable, self.contrast_texts[:MOST_NAMES]))
+        more = len(self.contrast_texts) - MOST_NAMES
+        names += f" and {more} more" if more > 0 else ""
+        rows = [
+            ("model", f"{self.model} {self.pretrained or ''}".strip()),
+            ("weights", self.fingerprint),
+            ("method", self.method),
+            ("settings", json.dumps(self.settings, ensure_ascii=False)),
+            ("contrast", self.contrast + (f": {names}" if names else "")),
+            ("templates", " | ".join(self.templates) or "texts as given"),
+            ("grid", f"{h} rows × {w} columns"),
+            ("seen at", f"{width} × {height} px"),
+            ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
+        ]
+        return rows + [("note", note) for note in self.notes]
 
     def line(self) -> str:
         """One line for the foot of a drawing."""

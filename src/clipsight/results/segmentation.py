@@ -12,15 +12,16 @@ from jaxtyping import Bool, Float, Int32, Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
+from clipsight.draw import Number, png_bytes
+from clipsight.draw.palette import Colour, colour, hexadecimal
+
 from . import mask_files
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
-from .palette import Colour, colour, hexadecimal
 from .provenance import Provenance
-from .scaling import Number
+from .sheets import NOTHING as NOTHING
+from .sheets import segmentation_overlay, segmentation_sheet
 
 SUFFIXES = (".png", ".npz", ".json", ".geojson")
-NOTHING = "(nothing)"
-"""What drawings call pixels without a class."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,15 +152,11 @@ class Segmentation:
         `alpha`: opacity of the areas. `contours`: outlines in full colour. `names`: written where there is room.
         `size` = (H, W) pixels, the picture's own unless given, at most 1600 on the long side.
         """
-        from .mask_figure import draw_overlay
-
-        return draw_overlay(self, alpha=alpha, contours=contours, names=names, size=size)
+        return segmentation_overlay(self, size, alpha=alpha, contours=contours, names=names)
 
     def grid(self, *, alpha: Number = 0.5) -> Image.Image:
         """The picture beside its overlay with a legend of areas and probabilities, and how they were made; RGB."""
-        from .mask_figure import draw_sheet
-
-        return draw_sheet(self, alpha=alpha)
+        return segmentation_sheet(self, alpha)
 
     def rle(self, name: str | int) -> dict[str, Any]:
         """The mask in COCO's compressed run lengths, ready for JSON; needs pycocotools (ImportError says how)."""
@@ -304,6 +301,4 @@ class Segmentation:
         return mask_files.label_png(self.index_map(), [self.colour(k) for k in foreground], settings)
 
     def _repr_png_(self) -> bytes:
-        from .figure import png_bytes
-
         return png_bytes(self.grid(), json_bytes(self.provenance.to_dict()).decode().strip())

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clipsight.draw import number, printable
+
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, suffix_of
 from .provenance import Provenance
-from .wording import number, printable
 
 THERE = 0.8
 """The presence from which a label counts as there.

@@ -14,8 +14,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from clipsight.draw import caption_sheet, png_bytes
+
+from . import words_text
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .pages import words_notebook, words_page
 from .provenance import Provenance
+from .words_facts import caption_facts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -147,15 +152,11 @@ class WordAttribution:
 
     def __str__(self) -> str:
         """The caption and its words as plain text; `rich.print` shows it in colour."""
-        from . import words_text
-
-        return words_text.plain(self)
+        return words_text.plain(caption_facts(self))
 
     def __rich__(self) -> "RenderableType":
         """In colour, for rich's consoles."""
-        from . import words_text
-
-        return words_text.coloured(self)
+        return words_text.coloured(caption_facts(self))
 
     def __len__(self) -> int:
         """The number of words."""
@@ -251,15 +252,11 @@ class WordAttribution:
 
     def figure(self) -> Image.Image:
         """The picture, the caption in colour and a bar for each word on one sheet, RGB, about 1,440 pixels wide."""
-        from . import words_figure
-
-        return words_figure.draw(self)
+        return caption_sheet(caption_facts(self))
 
     def to_html(self) -> str:
         """One page without outside parts: the caption in colour, its words, tokens and how this was made."""
-        from . import words_page
-
-        return words_page.page(self)
+        return words_page(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the picture; None stands for NaN and infinity. `from_dict` reads it."""
@@ -359,14 +356,10 @@ class WordAttribution:
         }
 
     def _png(self) -> bytes:
-        from .figure import png_bytes
-
         return png_bytes(self.figure(), json_bytes(self.to_dict()).decode().strip())
 
     def _repr_html_(self) -> str:
-        from . import words_page
-
-        return words_page.notebook(self)
+        return words_notebook(self)
 
 
 _WORDS = ("caption", "dropped", "unit", "merge", "roles_by", "source")

@@ -23,6 +23,7 @@ from clipsight.features import (
     ImageFeatures,
     ImagePass,
     Recipe,
+    Trunk,
     adapt_to_depth,
     get_recipe,
     recipe_ids,
@@ -72,7 +73,7 @@ class Engine:
         self._disk = text_store(loaded.module, loaded.tokenizer, self.text_view.context)
         self._cache = TextCache(disk=self._disk)
         self._kept: dict[Hashable, Any] = {}
-        self._weights = self._weight_marks()
+        self._weights = self.weight_marks()
         self._fingerprint = loaded.fingerprint
 
     @property
@@ -166,17 +167,21 @@ class Engine:
             )
         return self.vision
 
-    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> ImagePass:
-        """A pass of the image tower; with a graph only if `x` asks for gradients."""
+    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, trunk: Trunk | None = None) -> ImagePass:
+        """A pass of the image tower, on a trunk of `x` if given; with a graph only if `x` asks for gradients."""
         view = self.require_patches(recipe)
         with graph_if(x):
-            return ImagePass(view, x, recipe)
+            return ImagePass(view, x, recipe, None, trunk)
 
     def features(
-        self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, texts: Float[Tensor, "T E"] | None = None
+        self,
+        x: Float[Tensor, "B 3 H W"],
+        recipe: Recipe,
+        texts: Float[Tensor, "T E"] | None = None,
+        trunk: Trunk | None = None,
     ) -> ImageFeatures:
         """Patch and pooled features, with texts after a second pass if the recipe has one; see `start` for graphs."""
-        started = self.start(x, replace(recipe, maps=()))
+        started = self.start(x, replace(recipe, maps=()), trunk)
         with graph_if(x):
             return started.features() if texts is None else fed_features(started, x, texts)
 
@@ -265,15 +270,32 @@ class Engine:
         lost = f"fewer than {MIN_NAMES} names differ from the text, or its score is not finite"
         return scores, lost if scores.isnan().any() else ""
 
-    def provenance(self, **made: Any) -> Provenance:
-        """How a result was made: the model as it is now, the versions, and what the caller adds."""
+    def provenance(
+        self,
+        *,
+        recipe: Recipe | None = None,
+        texts: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        size: tuple[int, int] = (0, 0),
+        **made: Any,
+    ) -> Provenance:
+        """How a result was made: the model as it is now, the versions, what the caller adds.
+
+        Args:
+            recipe: whose fitting to the tower is noted. texts: noted where the model does not see their end.
+            notes: what else a reader should know, before all that. size: (H, W) at which a picture was seen.
+            made: further fields of `Provenance`.
+        """
+        fitted = () if recipe is None else self.fit_notes(recipe)
         return Provenance(
             model=self.loaded.name,
             pretrained=self.loaded.pretrained,
             fingerprint=self.fingerprint,
             activation=self.loaded.activation,
             versions=_versions(),
-            **made,
+            size=size,
+            notes=tuple(dict.fromkeys((*notes, *fitted, *self.card.notes, *self.cut_notes(texts)))),
+            **{"grid": self.card.grid or (0, 0), **made},
         )
 
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
@@ -292,14 +314,15 @@ class Engine:
 
     def _text_cache(self) -> TextCache:
         """What was encoded with the weights as they are; a live module's may have been trained or moved meanwhile."""
-        marks = self._weight_marks()
+        marks = self.weight_marks()
         with self._lock:
             if marks != self._weights:
                 self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
                 self._fingerprint = fingerprint(self.loaded.module)
             return self._cache
 
-    def _weight_marks(self) -> list[tuple[int, int, torch.dtype]]:
+    def weight_marks(self) -> list[tuple[int, int, torch.dtype]]:
+        """What changes when the weights do: a live module may be trained or moved between two questions."""
         return [
             (p.data_ptr(), 0 if p.is_inference() else p._version, p.dtype)
             for p in self.loaded.module.parameters()

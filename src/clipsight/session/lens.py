@@ -5,87 +5,44 @@ Everything is safe to call from several threads at once, and the model is never 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from os import PathLike
-from typing import overload
+from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from clipsight.attribution import attribution_ids
-from clipsight.checkpoints.locate import model_ids
-from clipsight.features import ImageFeatures, Recipe, recipe_ids
+from clipsight.attribution.faithfulness import Faithfulness
+from clipsight.attribution.variants import Operator
+from clipsight.features import ImageFeatures, Recipe
 from clipsight.language.names import Names
 from clipsight.language.tokens import check_texts
-from clipsight.pictures import PictureSource, picture_name, read_noted, read_picture
-from clipsight.results import Anomaly, Classification, Explanation, Segmentation, Tags
+from clipsight.pictures import PictureSource, read_picture
+from clipsight.results import (
+    Anomaly,
+    Classification,
+    Explanation,
+    Points,
+    Segmentation,
+    Tags,
+    WordAttribution,
+)
 from clipsight.scoring.choice import Contrast, choose_contrast
+from clipsight.session.batch import encode_together, see_all
 from clipsight.session.engine import Engine, Templates
-from clipsight.session.inspect import anomaly, sentence, tag
-from clipsight.session.lens_words import LensWords
-from clipsight.session.seen import Seen, encode_together, see_all
-from clipsight.session.segment import Progress, Window, segment
+from clipsight.session.seen import Seen
+from clipsight.session.segment import Progress, Window
+from clipsight.session.words import Merge, Roles, Spans, Units, attribute_captions
 from clipsight.tasks import Refinement
 from clipsight.tasks.adapt import Adaptation
 from clipsight.tasks.background import Policy
 from clipsight.tasks.sentence import SentenceView
 from clipsight.tasks.views import AnomalyView
 from clipsight.towers.card import Card
-from clipsight.towers.loading import Loaded, load_model
+from clipsight.towers.loading import Loaded
 from clipsight.towers.preprocess import Resolution
 
 
-def load(
-    model: str | PathLike[str] | nn.Module,
-    pretrained: str | PathLike[str] | None = None,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
-    quick_gelu: bool | None = None,
-    *,
-    trust_program: bool = False,
-) -> "Lens":
-    """Open a model.
-
-    Args:
-        model: open_clip name, path of a weight file or of an open_clip model-config .json, "local-dir:PATH",
-            "hf-hub:org/name", "hf:org/name" or "hf:FOLDER" (transformers), "clipsight-tiny" (bundled, offline), or a
-            live module of open_clip's or transformers'.
-        pretrained: open_clip tag or path of a weight file; None with any model that has its own weights. "#ema" behind
-            a path takes the averaged weights of a training checkpoint, "#NAME" its entry NAME.
-        device: None takes CUDA, else MPS, else the CPU.
-        dtype: None is float32.
-        quick_gelu: None takes what the tag, the configuration or the weight file says.
-        trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
-
-    Raises:
-        ValueError, CheckpointError, HubUnreachable, Unsupported: see `clipsight.towers.loading.load_model`.
-
-    Example:
-        >>> import clipsight
-        >>> lens = clipsight.load("clipsight-tiny")
-        >>> lens.card.family
-        'open_clip ViT'
-    """
-    return Lens(load_model(model, pretrained, device, dtype, quick_gelu, trust_program=trust_program))
-
-
-def recipes() -> tuple[str, ...]:
-    """Ids of the methods that make patch features."""
-    return recipe_ids()
-
-
-def attributions() -> tuple[str, ...]:
-    """Ids of the methods that say which words carry a match: the four of CLIP-CAE first."""
-    return attribution_ids()
-
-
-def models() -> tuple[str, ...]:
-    """Names that `load` takes: the bundled model, then every architecture that the installed open_clip lists."""
-    return model_ids()
-
-
-class Lens(LensWords):
+class Lens:
     """A model with its two towers, its text cache and its card.
 
     Attributes:
@@ -295,7 +252,7 @@ class Lens(LensWords):
         asked = check_texts(texts, self._engine.loaded.tokenizer)
         choose_contrast(contrast, len(asked), asked, self.card.contrast_vocabulary)
         recipe = self._engine.recipe(method)
-        seen = see_all(self._engine, image, resolution)
+        seen = see_all(image, lambda one: self.see(one, resolution))
         if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
             encode_together(self._engine, seen, recipe, batch)
         # Each lets go of its passes when it is done.
@@ -368,16 +325,12 @@ class Lens(LensWords):
             >>> seg.labels.shape
             torch.Size([112, 112])
         """
-        picture, notes = read_noted(image)
-        result = segment(
-            self._engine,
-            picture,
-            picture_name(image),
+        return self.see(image).segment(
             names,
-            recipe=recipe,
-            window=window,
-            background=background,
-            refine=refine,
+            recipe,
+            window,
+            background,
+            refine,
             templates=templates,
             short_side=short_side,
             logit_scale=logit_scale,
@@ -385,7 +338,6 @@ class Lens(LensWords):
             batch=batch,
             progress=progress,
         )
-        return replace(result, provenance=result.provenance.noting(notes))
 
     def tag(
         self,
@@ -401,16 +353,7 @@ class Lens(LensWords):
 
         Args: as in `classify`.
         """
-        picture, notes = read_noted(image)
-        result = tag(
-            self._engine,
-            picture,
-            picture_name(image),
-            labels,
-            templates=templates,
-            resolution=resolution,
-        )
-        return replace(result, provenance=result.provenance.noting(notes))
+        return self.see(image, resolution).tag(labels, templates)
 
     def anomaly(
         self,
@@ -443,13 +386,9 @@ class Lens(LensWords):
 
         Not claimed: a decision. Where "damaged" begins must be learnt from pictures known to be whole.
         """
-        picture, notes = read_noted(image)
-        result = anomaly(
-            self._engine,
-            picture,
-            picture_name(image),
+        return self.see(image, resolution).anomaly(
             name,
-            recipe=recipe,
+            recipe,
             domain=domain,
             normal=normal,
             abnormal=abnormal,
@@ -457,9 +396,7 @@ class Lens(LensWords):
             temperature=temperature,
             adaptation=adaptation,
             tiles=tiles,
-            resolution=resolution,
         )
-        return replace(result, provenance=result.provenance.noting(notes))
 
     def sentence(
         self,
@@ -479,4 +416,149 @@ class Lens(LensWords):
         Returns:
             Words with their characters, scores and maps.
         """
-        return sentence(self._engine, read_picture(image), text, recipe=recipe, resolution=resolution)
+        return self.see(image, resolution).sentence(text, recipe)
+
+    @overload
+    def points(self, image: PictureSource, text: str, *how: Any, **options: Any) -> Points: ...
+
+    @overload
+    def points(
+        self, image: PictureSource, text: list[str] | tuple[str, ...], *how: Any, **options: Any
+    ) -> list[Points]: ...
+
+    def points(
+        self,
+        image: PictureSource,
+        text: str | list[str] | tuple[str, ...],
+        method: str | Recipe = "clip_surgery",
+        contrast: Contrast = "auto",
+        templates: Templates = "auto",
+        resolution: Resolution = "native",
+        *,
+        threshold: float = 0.8,
+        downsample: int = 2,
+    ) -> Points | list[Points]:
+        """Where should a promptable segmenter such as SAM be told to look for these words?
+
+        Args:
+            image: path, PIL picture or uint8 array.
+            text: a text, or a list of them, which gives a list of results. "dog+cat" points at both together: what is
+                on one of them is not called off the other.
+            method, contrast, templates, resolution: as in `explain`; the texts of a list are asked together.
+            threshold: share of the map's range, in (0, 1], from which a place is on the thing.
+            downsample: how many times coarser the map is made first; larger gives fewer points.
+
+        Returns:
+            `Points`: (x, y) in pixels of the picture, label 1 on the thing and 0 off it; none without a clear peak.
+
+        Raises:
+            ValueError: a threshold outside (0, 1], or `downsample` below 1.
+
+        Not claimed: that the thing is there. Read `presence` of `explain` first.
+        """
+        seen = self.see(image, resolution)
+        return seen.points(text, method, contrast, templates, threshold=threshold, downsample=downsample)
+
+    @overload
+    def words(
+        self, image: PictureSource | None, caption: str, *how: Any, **options: Any
+    ) -> WordAttribution: ...
+
+    @overload
+    def words(
+        self, image: PictureSource | None, caption: list[str] | tuple[str, ...], *how: Any, **options: Any
+    ) -> list[WordAttribution]: ...
+
+    def words(
+        self,
+        image: PictureSource | None,
+        caption: str | list[str] | tuple[str, ...],
+        method: str = "attention",
+        against: str | Sequence[str] | None = None,
+        spans: Spans | None = None,
+        roles: Roles = "rules",
+        *,
+        units: Units = "words",
+        merge: Merge = "sum",
+        check: bool = False,
+        resolution: Resolution = "native",
+        **options: Any,
+    ) -> WordAttribution | list[WordAttribution]:
+        """Which words of the caption carry its match with the picture?
+
+        Args:
+            image: path, PIL picture or uint8 array; None for methods that can do without: "attention", and
+                "perturbation" and "shapley", which then measure how the text's own feature changes.
+            caption: one text, or a list of them, which gives a list of results.
+            method: one of `clipsight.attributions()`.
+            against: a foil or several; the scores then say which words make the caption match better than these.
+            spans: phrases to add up as well: substrings, or (first character, the one after the last).
+            roles: "rules" (nothing to install), "textblob", "spacy", None, or the `CaptionRoles` of the caption.
+            units: what methods that take something out take out together: "words" (punctuation as a word of its own),
+                "tokens", or "spans", each span as a whole.
+            merge: "sum" keeps totals from tokens to words; "mean" over a word's tokens, for scores that are norms.
+            check: also measure sanity: rank correlation with the scores of randomised text towers, and agreement with
+                a second method. Costs five copies of the text tower, one after the other.
+            resolution: as in `preprocess`.
+            options: the method's own, such as `layers="all"` of "attention" or `op="drop"` of "perturbation".
+
+        Returns:
+            `WordAttribution`: words, tokens and spans with raw signed scores, roles, trust lines, provenance.
+
+        Raises:
+            ValueError: unknown method, a span that is not in the caption, no picture where one is needed.
+            TypeError: an option that the method does not have.
+            Unsupported: not for this text tower, or a tokenizer that says nothing of its tokens.
+
+        Not claimed: that a word of a high score is true of the picture. The default method does not even look at it.
+
+        Example:
+            >>> import clipsight
+            >>> from clipsight.world import make_scene
+            >>> scene = make_scene(0)
+            >>> w = clipsight.load("clipsight-tiny").words(scene.image, scene.captions[0].text, method="perturbation")
+            >>> len(w.scores) == len(w.words)
+            True
+        """
+        how: dict[str, Any] = {
+            "against": against,
+            "spans": spans,
+            "roles": roles,
+            "units": units,
+            "check": check,
+        }
+        if image is not None:
+            return self.see(image, resolution).words(caption, method, merge=merge, **how, **options)
+        captions = [caption] if isinstance(caption, str) else caption
+        found = attribute_captions(
+            self._engine, captions, method=method, merge_by=merge, options=options, **how
+        )
+        return found[0] if isinstance(caption, str) else found
+
+    def faithfulness(
+        self, image: PictureSource, attribution: WordAttribution, removal: Operator = "zero_emb"
+    ) -> Faithfulness:
+        """Do a word attribution's scores say what becomes of the match when words go?
+
+        Insertion, deletion, comprehensiveness, sufficiency and agreement with leaving out one word, over the words of
+        the caption; marks stay where they are. Numbers of different removals do not compare, and a method that removes
+        words itself is judged well by its own.
+
+        Args:
+            image: the picture of the attribution.
+            attribution: of this model; without foils, since the match that is measured is the plain similarity.
+            removal: what becomes of a word that is taken away: "zero_emb", "mask_token", "drop" or "key_block".
+
+        Raises:
+            ValueError: scores that are not finite, or an attribution of another model's words.
+            Unsupported: a text tower that does not show what the removal changes.
+
+        Example:
+            >>> import clipsight
+            >>> from clipsight.world import make_scene
+            >>> scene, lens = make_scene(0), clipsight.load("clipsight-tiny")
+            >>> w = lens.words(scene.image, scene.captions[0].text, method="perturbation")
+            >>> lens.faithfulness(scene.image, w).removal
+            'zero_emb'
+        """
+        return self.see(image).faithfulness(attribution, removal)

@@ -1,28 +1,29 @@
-"""Which words of a caption carry its match with a picture: a model and a caption to a `WordAttribution`.
+"""Which words of a caption carry its match with a picture?
 
-`Lens.words` and `Seen.words` call this. Tokens are attributed by `clipsight.attribution`, merged into words by
+Tokens are attributed by `clipsight.attribution`, merged into words by
 `clipsight.language.spans`, given roles by `clipsight.roles.extract`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from clipsight.attribution import TokenScores, attribute, get_attribution, why_not
-from clipsight.attribution.faithfulness import Faithfulness, faithfulness, kendall, spearman, word_game
+from clipsight.attribution.faithfulness import kendall, spearman
 from clipsight.attribution.randomised import randomised_text
-from clipsight.attribution.variants import Operator
 from clipsight.language.reading import ReadCaptions, groups_of, read_captions
-from clipsight.language.spans import CaptionPart, Merge, find_phrases, merge, shares
+from clipsight.language.spans import CaptionPart, Merge, find_phrases, shares
+from clipsight.language.spans import merge as merged
 from clipsight.language.tokens import check_texts
 from clipsight.results import WordAttribution, WordScore
 from clipsight.roles.extract import CaptionRoles, extract_roles
 from clipsight.scoring import pooled_similarity
+from clipsight.session.encoded import EncodedPicture
 from clipsight.session.engine import Engine
 from clipsight.towers.view import TextView
 
@@ -39,21 +40,50 @@ FEW = 4
 """Fewer words than this have no ranks to speak of."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """The picture's side of a match: its feature, and what the result tells of it."""
-
-    feature: Float[Tensor, "1 E"] | None
-    image: UInt8[np.ndarray, "H W 3"] | None = None
-    source: str = ""
-    size: tuple[int, int] = (0, 0)
-    notes: tuple[str, ...] = ()
+@overload
+def words(seen: EncodedPicture, caption: str, *how: Any, **options: Any) -> WordAttribution: ...
 
 
-def attribute_caption(
+@overload
+def words(
+    seen: EncodedPicture, caption: list[str] | tuple[str, ...], *how: Any, **options: Any
+) -> list[WordAttribution]: ...
+
+
+def words(
+    seen: EncodedPicture,
+    caption: str | list[str] | tuple[str, ...],
+    method: str = "attention",
+    against: str | Sequence[str] | None = None,
+    spans: Spans | None = None,
+    roles: Roles = "rules",
+    *,
+    units: Units = "words",
+    merge: Merge = "sum",
+    check: bool = False,
+    **options: Any,
+) -> WordAttribution | list[WordAttribution]:
+    """Scores of a caption's words, or of each of a list; see `Lens.words` for the arguments."""
+    found = attribute_captions(
+        seen.engine,
+        [caption] if isinstance(caption, str) else caption,
+        seen,
+        method=method,
+        against=against,
+        spans=spans,
+        roles=roles,
+        units=units,
+        merge_by=merge,
+        check=check,
+        options=options,
+    )
+    return found[0] if isinstance(caption, str) else found
+
+
+def attribute_captions(
     engine: Engine,
     captions: Sequence[str],
-    picture: Picture,
+    seen: EncodedPicture | None = None,
     *,
     method: str = "attention",
     against: str | Sequence[str] | None = None,
@@ -64,7 +94,7 @@ def attribute_caption(
     check: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> list[WordAttribution]:
-    """Word attributions of captions that share a picture; see `Lens.words` for the arguments."""
+    """Word attributions of captions that share a picture, or have none; see `Lens.words` for the arguments."""
     tokenizer = engine.loaded.tokenizer
     asked = check_texts(captions, tokenizer)
     foils = (
@@ -75,7 +105,7 @@ def attribute_caption(
             f"the roles given are those of {roles.caption!r:.60}, which is not asked about; extract them from the "
             "caption."
         )
-    if picture.feature is None and foils:
+    if seen is None and foils:
         raise ValueError("against compares matches with a picture; give one, or leave against out.")
     phrases = [find_phrases(caption, spans or ()) for caption in asked]
     read = _read(engine, asked)
@@ -90,40 +120,17 @@ def attribute_caption(
             f"the span {unseen[0]!r} lies beyond the {engine.text_view.context} tokens that the model sees; shorten "
             "the caption, or leave the span out."
         )
-    question = _Question(engine, picture, read, _read(engine, foils) if foils else None, phrases, units)
+    feature = None if seen is None else seen.pooled()
+    question = _Question(engine, feature, read, _read(engine, foils) if foils else None, phrases, units)
     scores = question.ask(engine.text_view, method, options or {})
     checks = question.check(scores, method, options or {}) if check else [{} for _ in asked]
     cosines: Sequence[Tensor] = ()
-    if picture.feature is not None and foils:
-        cosines = tuple(pooled_similarity(picture.feature, engine.encode_text(foils))[0])
+    if feature is not None and foils:
+        cosines = tuple(pooled_similarity(feature, engine.encode_text(foils))[0])
     return [
-        _result(engine, picture, question, scores, row, merge_by, roles, foils, cosines, checks[row])
+        _result(engine, seen, question, scores, row, merge_by, roles, foils, cosines, checks[row])
         for row in range(len(asked))
     ]
-
-
-def measure_faithfulness(
-    engine: Engine, attribution: WordAttribution, feature: Float[Tensor, "1 E"], removal: Operator
-) -> Faithfulness:
-    """How faithful the words' scores are; see `Lens.faithfulness`."""
-    read = _read(engine, (attribution.caption,))
-    words = [part for part in read.parts[0] if part.kind == "word"]
-    groups = read.groups(0)
-    own = [group for part, group in zip(read.parts[0], groups, strict=True) if part.kind == "word"]
-    if [word.text for word in words] != [word.text for word in attribution.words]:
-        raise ValueError(
-            "the words of this attribution are not those that this model reads of the caption; make it with this model."
-        )
-    played = [k for k, group in enumerate(own) if group]
-    game = word_game(
-        engine.text_view,
-        read.ids,
-        feature[0].float(),
-        [own[k] for k in played],
-        removal=removal,
-        content=read.content,
-    )
-    return faithfulness(attribution.scores[played], game)
 
 
 def _read(engine: Engine, captions: Sequence[str]) -> ReadCaptions:
@@ -136,7 +143,7 @@ class _Question:
     def __init__(
         self,
         engine: Engine,
-        picture: Picture,
+        feature: Float[Tensor, "1 E"] | None,
         read: ReadCaptions,
         foils: ReadCaptions | None,
         phrases: Sequence[Sequence[CaptionPart]],
@@ -146,7 +153,7 @@ class _Question:
             raise ValueError(f'units is {units!r}; it is "words", "tokens" or "spans".')
         if units == "spans" and not any(phrases):
             raise ValueError('units="spans" takes out the spans that were asked for; give spans=["red car"].')
-        self.engine, self.picture, self.read, self.foils = engine, picture, read, foils
+        self.engine, self.feature, self.read, self.foils = engine, feature, read, foils
         self.phrases, self.units = phrases, units
 
     def ask(self, view: TextView, method: str, options: Mapping[str, Any]) -> TokenScores:
@@ -158,7 +165,7 @@ class _Question:
             if together:
                 groups = [[group for group in groups_of(table) if group] for table in self.foils.tables]
                 against["against_spans"] = [groups] * len(self.read.ids)
-        feature = self.picture.feature
+        feature = self.feature
         if self.foils is not None and len(self.foils.ids) > 1 and options.get("contrast") != "difference":
             against["scale"] = self.engine.logit_scale  # what the softmax over captions is the model's with
         return attribute(
@@ -174,7 +181,7 @@ class _Question:
     def words(self, scores: TokenScores, row: int) -> Float[Tensor, " W"]:
         """Scores of the words of a caption."""
         rows = [k for k, part in enumerate(self.read.parts[row]) if part.kind == "word"]
-        return merge(scores.scores[row].cpu(), self.read.tables[row][rows])
+        return merged(scores.scores[row].cpu(), self.read.tables[row][rows])
 
     def check(self, scores: TokenScores, method: str, options: Mapping[str, Any]) -> list[dict[str, float]]:
         """Figures of the sanity check of each caption: NaN where words are too few."""
@@ -236,7 +243,7 @@ def _second_opinion(view: TextView, method: str, options: Mapping[str, Any]) -> 
 
 def _result(
     engine: Engine,
-    picture: Picture,
+    seen: EncodedPicture | None,
     question: _Question,
     scores: TokenScores,
     row: int,
@@ -251,7 +258,7 @@ def _result(
     own = scores.scores[row].detach().float().cpu()
     labels = None if roles in (None, "none") else _roles(found.caption, roles)
     named = iter(labels.roles if labels is not None else ())
-    scored = _scored(parts, merge(own, table, how), table)
+    scored = _scored(parts, merged(own, table, how), table)
     scored = [
         (part, replace(one, role=next(named, "") if part.kind == "word" else ""))
         for part, one in zip(parts, scored, strict=True)
@@ -261,7 +268,7 @@ def _result(
     chosen = get_attribution(scores.method)
     settings = {**scores.settings, "units": question.units, "spans": "given" if phrases else None}
     return WordAttribution(
-        image=picture.image,
+        image=None if seen is None else np.asarray(seen.picture),
         caption=found.caption,
         tokens=found.tokens,
         places=found.places,
@@ -269,7 +276,7 @@ def _result(
         token_scores=own,
         words=tuple(one for part, one in scored if part.kind == "word"),
         marks=tuple(one for part, one in scored if part.kind == "mark" and one.tokens),
-        spans=tuple(_scored(phrases, merge(own, phrase_table, how), phrase_table)),
+        spans=tuple(_scored(phrases, merged(own, phrase_table, how), phrase_table)),
         dropped=found.dropped,
         similarity=_decimal(scores.similarity[row]),
         against=tuple(foils),
@@ -280,16 +287,14 @@ def _result(
         roles_by="" if labels is None else f"{labels.extractor} {labels.version}",
         checks=checks,
         trust=(*_trust(scores, own, chosen.signed), *_verdicts(checks)),
-        source=picture.source,
-        provenance=engine.provenance(
+        source="" if seen is None else seen.source,
+        provenance=(engine if seen is None else seen).provenance(
+            texts=(found.caption, *foils),
             method=scores.method,
             settings=settings,
             templates=(),
             contrast="names" if foils else "none",
             contrast_texts=tuple(foils),
-            grid=engine.card.grid or (0, 0),
-            size=picture.size,
-            notes=(*picture.notes, *engine.card.notes, *engine.cut_notes((found.caption, *foils))),
         ),
     )
 
@@ -322,7 +327,7 @@ def _of_foils(question: _Question, scores: TokenScores, row: int) -> tuple[tuple
     pairs = zip(question.foils.parts, question.foils.tables, scores.extras["foil_scores"][row], strict=True)
     for parts, table, values in pairs:
         own = values.detach().float().cpu()
-        scored = _scored(parts, merge(own, table), table)
+        scored = _scored(parts, merged(own, table), table)
         lists.append(tuple(one for one in scored if any(float(own[place]) for place in one.tokens)))
     return tuple(lists)
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -39,7 +40,7 @@ class Encoder(Protocol):
         ...
 
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "T E"]:
-        """Features of texts, of any length."""
+        """Features of texts, of any length; `ValueError` when the model cannot read one of them."""
         ...
 
     def cut(self, texts: Sequence[str]) -> list[bool]:
@@ -73,7 +74,7 @@ class LensEncoder:
     @property
     def about(self) -> About:
         """Which model in which state."""
-        return About.of(self._lens, self.view.kind, self.view.size)
+        return About.of(self._lens, self.view.kind, self.view.size, asdict(self.view))
 
     def pictures(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "B E"]:
         """Pooled features, of pictures of one shape together."""

@@ -108,8 +108,11 @@ def encode_texts(
     *,
     share: Share = WHOLE,
     progress: Progress | None = None,
-) -> None:
+) -> dict[str, str]:
     """Put into the store what it lacks of these texts; short ones with short ones, which costs least.
+
+    Returns:
+        Texts that the model cannot read, such as one that holds its end token, and why.
 
     Raises:
         ValueError: a feature that is not finite.
@@ -117,14 +120,27 @@ def encode_texts(
     by_key = {text_key(text): text for text in texts}
     todo = [key for key in store.missing("texts", list(by_key)) if share.takes(key)]
     todo.sort(key=lambda key: len(by_key[key]))
-
-    def encoded(few: Sequence[str]) -> np.ndarray:
-        said = [by_key[key] for key in few]
-        return _finite(encoder.texts(said), "texts", [repr(text) for text in said])
-
     parts = (todo[start : start + _TEXTS] for start in range(0, len(todo), _TEXTS))
-    items = (_batch(few, lambda some=tuple(few): encoded(some)) for few in parts)
-    _fill(store, "texts", items, tell(progress, "texts", len(todo)))
+    items = (item for few in parts for item in _text_items(encoder, few, by_key))
+    summary = _fill(store, "texts", items, tell(progress, "texts", len(todo)))
+    return {failure.item: failure.reason for failure in summary.failures}
+
+
+def _text_items(
+    encoder: Encoder, keys: Sequence[str], by_key: Mapping[str, str]
+) -> Iterator[WorkItem | Failure]:
+    """Texts as one item; where the model refuses some, one by one, with the reasons."""
+    said = [by_key[key] for key in keys]
+    try:
+        features = encoder.texts(said)
+    except ValueError as error:
+        if len(keys) == 1:
+            yield Failure(item=said[0], reason=str(error))
+        else:
+            for key in keys:
+                yield from _text_items(encoder, [key], by_key)
+        return
+    yield _batch(keys, lambda: _finite(features, "texts", [repr(text) for text in said]))
 
 
 class _FeatureRows:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from clipsight.bench.composition.encoder import LensEncoder
-from clipsight.bench.rows import code_hash
 from clipsight.bench.runner import Failure, Progress, WorkItem, run
 from clipsight.bench.word_gap.caption import CorpusCaption
 from clipsight.bench.word_gap.columns import Column
 from clipsight.bench.word_gap.corpus_measurer import CorpusMeasurer
 from clipsight.bench.word_gap.part import MeasuredPart
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.session.lens import Lens
+from clipsight.store import code_of
 
 PART = 128
 """Rows of a part: what an interrupted run loses at most."""
@@ -74,7 +74,13 @@ def measure(
         Unsupported: a model without a tokenizer.
     """
     asker = CorpusMeasurer(lens, columns, batch)
-    state = _mark([LensEncoder(lens).about.mark, code_hash(), [column.to_dict() for column in columns]])
+    state = _mark(
+        [
+            LensEncoder(lens).about.mark,
+            code_of("attribution", "bench", "checkpoints", "language", "pictures", "roles", "towers"),
+            [column.to_dict() for column in columns],
+        ]
+    )
     rows, order = _PartRows(folder), []
     named: list[str] = []
     extractors: dict[str, None] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from clipsight.bench.about import About
 from clipsight.bench.emoji import EmojiPart, noun_features, ready
-from clipsight.bench.rows import RowFile, manifest
+from clipsight.bench.rows import open_rows
 from clipsight.bench.runner import WHOLE, Share, WatchItems, WorkItem, run
 from clipsight.bench.seeds import SEEDS, check_seeds, collect_warnings
 from clipsight.bench.world.measure import measure
@@ -67,14 +67,8 @@ def compare(
     by_id = {_id(recipe): recipe for recipe in recipes}
     check_seeds([_id(recipe) for recipe in recipes], seeds, [count])
     own = {one.id: repr(one) for one in recipes if not isinstance(one, str)}
-    question = {
-        "model": About.of(lens).to_dict(),
-        "own recipes": own,
-        "seeds": list(seeds),
-        "count": count,
-        "contrast": contrast,
-    }
-    kept = RowFile(rows, manifest("world", **question), share)
+    question = {"own recipes": own, "seeds": list(seeds), "count": count, "contrast": contrast}
+    kept = open_rows("world", About.of(lens), rows, share, **question)
     notes: dict[str, list[str]] = {name: [] for name in by_id}
     texts = noun_features(lens)
 
