@@ -33,7 +33,7 @@ def test_lines_of_text_are_captions_alone(tmp_path):
     assert captions[0].picture is None
     assert captions[0].roles.texts("object") == ("car", "dog")
     assert captions[0].roles.extractor == "rules"
-    assert malformed == ["captions.txt:5: 'caption' is not UTF-8"]
+    assert malformed == ["captions.txt:5: the line is not UTF-8; save the file in that encoding"]
     assert not Corpus(str(file)).pictured
 
 
