@@ -7,7 +7,7 @@ import pytest
 
 import clipsight
 from clipsight.bench import world
-from clipsight.bench.world import RecipeRow, WorldFigures
+from clipsight.bench.world import RecipeRow, WorldFigures, recipes
 
 ASSETS = Path(clipsight.__file__).parent / "assets"
 QUICK = ("bench", "world", "--recipes", "clip", "clip_surgery", "--seeds", "1", "2", "--count", "2")
@@ -60,14 +60,14 @@ def test_people_get_a_table_best_first(run):
 
 @bundled
 def test_a_recipe_that_fails_is_said_and_the_exit_code_is_1(run, monkeypatch):
-    measure = world.measure
+    measure = recipes.measure
 
     def fails(lens, recipe, *rest):
         if recipe == "clip":
             raise RuntimeError("it broke")
         return measure(lens, recipe, *rest)
 
-    monkeypatch.setattr(world, "measure", fails)
+    monkeypatch.setattr(recipes, "measure", fails)
     code, out, err = run(*QUICK, "--json")
     failed, fine = json.loads(out)
     assert (code, err) == (1, "clipsight: clip: RuntimeError: it broke\n")

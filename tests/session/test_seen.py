@@ -7,7 +7,8 @@ import torch
 
 import clipsight
 from clipsight import Lens, Seen
-from clipsight.attribution import attribution_ids
+from clipsight.attribution.image import image_attribution_ids
+from clipsight.session.interact import joint_ids
 from clipsight.world import make_scene
 
 QUESTIONS = (
@@ -72,10 +73,10 @@ def test_only_public_names_are_listed_and_a_misspelt_one_is_helped():
 
 
 def test_methods_of_each_verb():
-    assert clipsight.methods() == (*clipsight.recipes(), *attribution_ids("image"))
+    assert clipsight.methods() == (*clipsight.recipes(), *image_attribution_ids())
     assert clipsight.methods("segment") == clipsight.recipes()
     assert clipsight.methods("words") == clipsight.attributions()
-    assert clipsight.methods("interact") == attribution_ids("joint")
+    assert clipsight.methods("interact") == joint_ids()
     with pytest.raises(ValueError, match="did you mean 'segment'"):
         clipsight.methods("segmnt")
     with pytest.raises(ValueError, match="no methods to choose from"):

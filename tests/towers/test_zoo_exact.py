@@ -27,10 +27,10 @@ TEXT_REFUSED = {
 def token_ids(view: TextView) -> torch.Tensor:
     ids = torch.randint(3, 110, (3, view.context), generator=torch.Generator().manual_seed(1))
     ends = torch.tensor([4, view.context - 1, 9])
-    ids[torch.arange(3), ends] = HF_IDS["vocab_size"] - 1
+    ids[torch.arange(3), ends] = min(HF_IDS["vocab_size"], view.vocabulary or HF_IDS["vocab_size"]) - 1
     if isinstance(view, OpenClipText) and view.pooling == "eos":
         ids[torch.arange(3), ends] = view._end_id
-    if view._masked if isinstance(view, OpenClipText) else False:
+    if isinstance(view, OpenClipText) and view._masked:
         ids[0, 6:] = HF_IDS["pad_token_id"]
     return ids
 

@@ -14,7 +14,7 @@ from clipsight.cli.progress import waiting, with_progress
 from clipsight.cli.registry import verb, verb_group
 
 if TYPE_CHECKING:
-    from clipsight.bench.tasks import TaskRow
+    from clipsight.bench.task import TaskRow
     from clipsight.bench.world import RecipeRow
 
 BENCH = verb_group("bench", 130, "Measure recipes, tasks and composition, or audit a model.")
@@ -139,7 +139,7 @@ def _world(
         count=count,
         contrast=contrast,
         strict=DEBUGGING.get(),
-        watch=lambda steps: with_progress(steps, len(recipes) * len(seeds), lambda step: step.id),
+        watch=lambda steps: with_progress(steps, len(recipes) * len(seeds), lambda step: step.name),
     )
     title = f"{model.model}, held-out scenes: {count} of each seed {_words(seeds)}, contrast {contrast}"
     return _Made(
@@ -156,10 +156,10 @@ def _tasks(
     count: int | None,
     contrast: ContrastWord,
 ) -> _Made:
-    from clipsight.bench.tasks import jobs_of, measure_tasks
+    from clipsight.bench.measure_tasks import count_jobs, measure_tasks
 
     lens = model.open()
-    counts = {} if count is None else {"count": count, "segmented": count, "damaged": count}
+    counts: dict[str, Any] = {} if count is None else {"count": count, "segmented": count, "damaged": count}
     tables = measure_tasks(
         lens,
         recipes,
@@ -167,7 +167,7 @@ def _tasks(
         contrast=contrast,
         strict=DEBUGGING.get(),
         watch=lambda steps: with_progress(
-            steps, len(jobs_of(lens, recipes)) * len(seeds), lambda step: step.id
+            steps, count_jobs(lens, recipes) * len(seeds), lambda step: step.name
         ),
         **counts,
     )

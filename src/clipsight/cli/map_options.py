@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from clipsight.cli.options import (
-    Method,
     ResolutionWord,
     Several,
     Templates,
@@ -16,6 +15,7 @@ from clipsight.cli.options import (
     read_templates,
 )
 from clipsight.cli.outcome import UsageError
+from clipsight.cli.progress import waiting
 
 if TYPE_CHECKING:
     from clipsight.results import Explanation
@@ -29,13 +29,21 @@ ContrastWord = Annotated[
     ),
 ]
 
+MapMethod = Annotated[
+    str,
+    Parameter(
+        help="How maps are made: by patch features or, such as `exact`, by attribution. `clipsight methods` lists the "
+        "methods."
+    ),
+]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class MapOptions:
     """How maps are made."""
 
-    method: Method = "clip_surgery"
+    method: MapMethod = "clip_surgery"
     contrast: ContrastWord = "auto"
 
     contrast_name: Several = ()
@@ -52,7 +60,7 @@ class MapOptions:
         """
         size = read_resolution(self.resolution)
         contrast = read_contrast(self.contrast, self.contrast_name)
-        templates, method = read_templates(self.templates), read_method(self.method)
+        templates, method = read_templates(self.templates), _read_method(self.method)
 
         def ask(lens: "Lens", picture: str) -> "Explanation":
             seen = lens.see(picture, resolution=size)
@@ -62,6 +70,17 @@ class MapOptions:
 
 
 MAPS = MapOptions()
+
+
+def _read_method(name: str) -> str:
+    """The id of an image attribution, or else of a recipe.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    with waiting():
+        from clipsight.attribution.image import image_attribution_ids
+    return name if name in image_attribution_ids() else read_method(name)
 
 
 def read_contrast(word: str, names: Sequence[str]) -> str | list[str] | None:

@@ -84,7 +84,7 @@ def words(
             'give an image and its caption, such as clipsight words dog.jpg -t "a brown dog", or many captions with '
             "--corpus FILE --report out.html."
         )
-    size, phrases, options = read_resolution(resolution), _spans(caption, span), _options(option)
+    size, phrases, options = read_resolution(resolution), spans_of(caption, span), _options(option)
     _check_method(method, options)
 
     def ask(lens: "Lens", picture: str) -> "WordAttribution":
@@ -119,7 +119,7 @@ def _tell(found: "WordAttribution") -> Told:
     )
 
 
-def _spans(text: str, given: Sequence[str]) -> list[str | tuple[int, int]]:
+def spans_of(text: str, given: Sequence[str]) -> list[str | tuple[int, int]]:
     """Phrases as they are, `2:9` as characters unless the caption itself says so.
 
     Raises:

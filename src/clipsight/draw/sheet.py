@@ -119,7 +119,7 @@ def rule_block(width: int) -> Image.Image:
 
 
 def _row(panels: Sequence[Panel], columns: int) -> Block:
-    blank = [text("")] * (columns - len(panels))
+    blank: list[Block] = [lambda width: paper(1, 1)] * (columns - len(panels))
     shares = [1] * columns
 
     def across(*blocks: Block, align: str = "top") -> Block:

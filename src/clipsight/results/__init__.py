@@ -5,6 +5,7 @@ from clipsight.draw import Scale
 from .anomaly import Anomaly
 from .classification import Classification
 from .explanation import Explanation, summary_line
+from .interaction import Interaction
 from .io import atomic_write, check_writable
 from .points import Points, similarity_image, similarity_to_points
 from .provenance import Provenance
@@ -17,6 +18,7 @@ __all__ = [
     "Anomaly",
     "Classification",
     "Explanation",
+    "Interaction",
     "Points",
     "Provenance",
     "Scale",

@@ -61,8 +61,9 @@ class Provenance:
 
     @property
     def unit(self) -> str:
-        """Unit of the scores: "cosine", or "cosine difference" where a contrast was subtracted."""
-        return "cosine" if self.contrast == "none" else "cosine difference"
+        """Unit of the scores: "cosine" or what the method says of itself, its difference where there was a contrast."""
+        said = str(self.settings.get("unit", "cosine"))
+        return said if self.contrast == "none" else f"{said} difference"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` is its inverse."""

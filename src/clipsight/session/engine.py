@@ -86,8 +86,7 @@ class Engine:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        towers = towers_of(loaded.module, getattr(loaded.tokenizer, "context_length", None))
-        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
+        self._look()
         self._fit_notes: dict[Recipe, tuple[str, ...]] = {}
         self._lock = Lock()
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
@@ -96,7 +95,12 @@ class Engine:
         self._kept: dict[Hashable, Any] = {}
         self._question = local()
         self._weights = self._marks()
-        self._fingerprint = loaded.fingerprint
+        self._fingerprint: str | None = loaded.fingerprint
+
+    def _look(self) -> None:
+        """Views of the towers as they are; some of what they say, such as whether a mask is causal, is in buffers."""
+        towers = towers_of(self.loaded.module, getattr(self.loaded.tokenizer, "context_length", None))
+        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
 
     @property
     def device(self) -> torch.device:
@@ -112,7 +116,8 @@ class Engine:
     def fingerprint(self) -> str:
         """Short hash of the weights as they are now."""
         with self.asked():
-            self._text_cache()
+            if self._fingerprint is None:
+                self._fingerprint = fingerprint(self.loaded.module)
             return self._fingerprint
 
     @property
@@ -168,7 +173,6 @@ class Engine:
     @_asked
     def remembered(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` gave for the key with the weights as they are; a few keys are kept."""
-        self._text_cache()
         with self._lock:
             if key in self._kept:
                 return self._kept[key]
@@ -254,7 +258,7 @@ class Engine:
                     "templates cannot be filled with token ids; pass strings, or leave templates out."
                 )
             return encode_ids(self.text_view, texts)
-        return self._text_cache().get(
+        return self._cache.get(
             check_texts(texts),
             prompts,
             lambda missing: encode_texts(self.text_view, self.loaded.tokenizer, missing, prompts or None),
@@ -272,7 +276,7 @@ class Engine:
         if kind == "empty":
             slots = self.card.templates or resolve_templates("CS85")
             tower, tokenizer = self.text_view, self.loaded.tokenizer
-            return self._text_cache().get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
+            return self._cache.get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
         return self.encode_text(names, prompts or None) if names else None
 
     @_asked
@@ -360,9 +364,20 @@ class Engine:
         with neutral(self.device):
             self._question.marks = self._marks()
             try:
+                self._refresh(self._question.marks)
                 yield
             finally:
                 self._question.marks = None
+
+    def _refresh(self, marks: Marks) -> None:
+        """Forget what was made with other weights or other arithmetic."""
+        with self._lock:
+            if marks == self._weights:
+                return
+            if marks[:-1] != self._weights[:-1]:  # else the arithmetic alone
+                self._look()
+                self._fingerprint = None
+            self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
 
     def weight_marks(self) -> Marks:
         """What changes when the weights or the arithmetic do: a live module may be trained between two questions."""
@@ -371,17 +386,6 @@ class Engine:
     def _marks(self) -> Marks:
         live = self.loaded.name == LIVE
         return (*weight_marks(self.loaded.module, live=live), arithmetic_state(self.device))
-
-    def _text_cache(self) -> TextCache:
-        """What was encoded with the weights as they are; a live module's may have been trained or moved meanwhile."""
-        marks = self.weight_marks()
-        with self._lock:
-            if marks != self._weights:
-                changed = marks[:-1] != self._weights[:-1]  # else the arithmetic alone
-                self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
-                if changed:
-                    self._fingerprint = fingerprint(self.loaded.module)
-            return self._cache
 
     def _why_off(self, name: str) -> str:
         if self.vision is None:

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from clipsight.attribution import attribution_ids
-from clipsight.attribution.registry import Side
+from clipsight.attribution.image import image_attribution_ids
 from clipsight.checkpoints.locate import model_ids
 from clipsight.features import recipe_ids
+from clipsight.session.interact import joint_ids
 from clipsight.session.lens import Lens
 from clipsight.towers.loading import load_model
 
@@ -72,14 +73,15 @@ def methods(verb: str = "explain") -> tuple[str, ...]:
         >>> "naclip" in clipsight.methods("segment"), "perturbation" in clipsight.methods("words")
         (True, True)
     """
-    sides: dict[str, Side] = {"words": "text", "interact": "joint"}
-    if verb in sides:
-        return attribution_ids(sides[verb])
+    if verb == "words":
+        return attribution_ids()
+    if verb == "interact":
+        return joint_ids()
     if verb in ("explain", "points"):
-        return (*recipe_ids(), *attribution_ids("image"))
+        return (*recipe_ids(), *image_attribution_ids())
     if verb in ("segment", "anomaly", "sentence"):
         return recipe_ids()
-    verbs = ("explain", "points", "segment", "anomaly", "sentence", *sides)
+    verbs = ("explain", "points", "segment", "anomaly", "sentence", "words", "interact")
     near = get_close_matches(str(verb), verbs, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(

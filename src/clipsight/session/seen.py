@@ -13,6 +13,7 @@ from clipsight.session.classify import classify as _classify
 from clipsight.session.encoded import EncodedPicture
 from clipsight.session.explain import explain as _explain
 from clipsight.session.faithfulness import measure_faithfulness as _faithfulness
+from clipsight.session.interact import interact as _interact
 from clipsight.session.points import points as _points
 from clipsight.session.segment import segment as _segment
 from clipsight.session.sentence import sentence as _sentence
@@ -71,6 +72,8 @@ class Seen(EncodedPicture):
     """Is this thing damaged, and where? See `Lens.anomaly`."""
     words = _question(_words)
     """Which words of a caption carry its match with this picture? See `Lens.words`."""
+    interact = _question(_interact)
+    """Which word of a caption is matched by which region? See `Lens.interact`."""
     sentence = _question(_sentence)
     """Which words of a sentence does the picture bear out, and where? See `Lens.sentence`."""
     faithfulness = _question(_faithfulness)
