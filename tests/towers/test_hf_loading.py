@@ -17,11 +17,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import clipsight
+from clipsight.checkpoints import hub
 from clipsight.checkpoints.fingerprint import fingerprint
 from clipsight.errors import CheckpointError, ClipsightWarning, HubUnreachable, Unsupported
 from clipsight.language.tokens import tokenize
 from clipsight.tasks.sentence import sentence_words
-from clipsight.towers import hub
 from clipsight.towers.hf_loading import live_hf, load_hf
 from clipsight.towers.hf_models import hf_towers
 from clipsight.towers.hf_results import feature_of
@@ -269,7 +269,7 @@ def test_other_kinds_of_model(spoilt):
         load_hf(f"hf:{spoilt}")
     change(config, model_type="own_kind", auto_map={"AutoConfig": "code.OwnConfig", "AutoModel": "code.Own"})
     (spoilt / "code.py").write_text("raise SystemExit('code of the repository was run')")
-    with pytest.raises(CheckpointError, match=r"config.json cannot be used"):
+    with pytest.raises(CheckpointError, match=r"config.json: the key 'auto_map' names Python files"):
         load_hf(f"hf:{spoilt}")
     config.write_text("{")
     with pytest.raises(CheckpointError, match=r"config.json cannot be used"):

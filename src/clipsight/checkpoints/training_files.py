@@ -5,7 +5,6 @@ A file falls into parts: an entry of a training checkpoint, or within one the te
 """
 
 import argparse
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from clipsight.errors import CheckpointError
+from clipsight.untrusted import parse_json
 
 State = dict[str, Tensor]
 
@@ -96,23 +96,24 @@ def choose_weights(content: object, asked: str, source: str) -> ChosenWeights:
     return ChosenWeights(state=part.state, notes=tuple(notes))
 
 
-def facts(content: object) -> dict[str, str | bool]:
+def facts(content: object, depth: int = 4) -> dict[str, str | bool]:
     """What a file says of its model in plain words: model names, activation, where it started from.
 
-    Looks at the file's own entries and at the arguments and settings that training programs keep; tensors never count.
+    Looks at the file's own entries and, a few levels deep, at the arguments and settings that training programs keep;
+    tensors never count.
     """
     if isinstance(content, argparse.Namespace):
         content = vars(content)
     if isinstance(content, str) and content.lstrip().startswith("{"):
         try:
-            content = json.loads(content)
+            content = parse_json(content)
         except ValueError:
             return {}
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not depth:
         return {}
     said = {name: content[name] for name in _FACTS if isinstance(content.get(name), str | bool)}
     for name in _SETTINGS:
-        said = {**facts(content.get(name)), **said}
+        said = {**facts(content.get(name), depth - 1), **said}
     return said
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from clipsight.untrusted import strings
+
 CONTRASTS = ("none", "labels", "empty", "names")
 
 
@@ -48,7 +50,7 @@ class Provenance:
                 ) from error
             object.__setattr__(self, name, plain)
         for name in ("templates", "contrast_texts", "notes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, strings(getattr(self, name), f"provenance.{name}"))
         for name in ("grid", "size"):
             h, w = getattr(self, name)
             object.__setattr__(self, name, (int(h), int(w)))
@@ -77,13 +79,13 @@ class Provenance:
             fingerprint=data["fingerprint"],
             method=data["method"],
             settings=data["settings"],
-            templates=tuple(data["templates"]),
+            templates=data["templates"],
             contrast=data["contrast"],
-            contrast_texts=tuple(data["contrast_texts"]),
+            contrast_texts=data["contrast_texts"],
             grid=(h, w),
             size=(height, width),
             versions=data["versions"],
-            notes=tuple(data.get("notes", ())),
+            notes=data.get("notes", ()),
             activation=data.get("activation", ""),
         )
 

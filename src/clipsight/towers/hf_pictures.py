@@ -32,7 +32,7 @@ def picture_settings(towers: Towers, folder: Path | None) -> tuple[Preprocess, t
     said = read_json(path)
     try:
         return _settings(said.get("image_processor", said), towers), ()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise CheckpointError(
             f"picture settings {path} cannot be used ({error}); write them anew with processor.save_pretrained."
         ) from None

@@ -12,11 +12,12 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
 from clipsight.checkpoints.activation import NAMES
-from clipsight.checkpoints.build import build_module
+from clipsight.checkpoints.build import build_module, build_shapes
 from clipsight.checkpoints.fingerprint import fingerprint, remembered_fingerprint
-from clipsight.checkpoints.fit_weights import apply_state
+from clipsight.checkpoints.fit_weights import apply_state, check_fit
 from clipsight.checkpoints.locate import resolve_source
-from clipsight.errors import CheckpointError, Unsupported, first_line
+from clipsight.checkpoints.transformers_files import text_folder
+from clipsight.errors import CheckpointError, ClipsightError, Unsupported, first_line
 from clipsight.language.tokens import Tokenizer
 from clipsight.towers.card import Card, activation_of, describe
 from clipsight.towers.families import is_transformers
@@ -110,6 +111,8 @@ def load_model(
         return _transformers(name, weights, place, kind, quick_gelu)
     source = resolve_source(name, weights, quick_gelu, trust_program=trust_program)
     file = source.weights
+    shapes = build_shapes({**source.model_cfg, "quick_gelu": source.activation.quick})
+    check_fit(shapes, file.state, source=str(file.path), architecture=name)
     module: Any = build_module(source.model_cfg, source.activation.quick)
     apply_state(module, file.state, source=str(file.path), architecture=name)
     module.eval()
@@ -191,29 +194,62 @@ def _live(
 def _tokenizer(model_cfg: Mapping[str, Any], name: str) -> Tokenizer | None:
     """open_clip's tokenizer for a model; None where its vocabulary is neither CLIP's nor a named one."""
     text = model_cfg["text_cfg"]
-    special = text.get("hf_tokenizer_name") or "siglip" in name.lower()
-    if not special and text.get("vocab_size", _CLIP_VOCABULARY) != _CLIP_VOCABULARY:
+    wanted = text.get("hf_tokenizer_name")
+    if not wanted and text.get("vocab_size", _CLIP_VOCABULARY) != _CLIP_VOCABULARY:
         return None
-    context = text.get("context_length", 77)
-    if not special:
-        return open_clip.SimpleTokenizer(context_length=context, **(text.get("tokenizer_kwargs") or {}))
-    wanted, folder = text.get("hf_tokenizer_name") or name, name.removeprefix("local-dir:")
+    context, kwargs = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
+    if not wanted:
+        if other := [key for key in kwargs if key != "clean"]:
+            raise CheckpointError(
+                f"model_cfg.text_cfg.tokenizer_kwargs has {other[0]!r}, which CLIP's own tokenizer does not take; take "
+                "it out, or name the tokenizer that does in hf_tokenizer_name."
+            )
+        return open_clip.SimpleTokenizer(context_length=context, **kwargs)
+    if name.startswith("local-dir:"):  # there open_clip reads it from the folder, whatever it is called
+        return named_tokenizer(
+            name.removeprefix("local-dir:"), context, wanted, text.get("tokenizer_mode"), kwargs
+        )
+    return named_tokenizer(wanted, context, wanted, text.get("tokenizer_mode"), kwargs)
+
+
+def named_tokenizer(
+    source: str, context: int, called: str, mode: str | None = None, kwargs: Mapping[str, Any] | None = None
+) -> HFTokenizer:
+    """open_clip's tokenizer made of transformers' files; none of their code is run.
+
+    Args:
+        source: folder, or "org/name" of the hub.
+        context: token positions of the model.
+        called: the name in the configuration, for messages.
+        mode, kwargs: `tokenizer_mode` and `tokenizer_kwargs` of an open_clip configuration.
+
+    Raises:
+        Unsupported: a package that is not installed.
+        CheckpointError: it cannot be read, or asks for code.
+        HubUnreachable: it must be downloaded and could not be.
+    """
     try:
-        if name and folder == name:
-            return open_clip.get_tokenizer(name)
-        # In a folder, as open_clip does where it knows folders, which its older versions do not.
-        mode = {"tokenizer_mode": text["tokenizer_mode"]} if text.get("tokenizer_mode") else {}
-        kwargs = text.get("tokenizer_kwargs") or {}
-        return HFTokenizer(folder or wanted, context_length=context, **mode, **kwargs)
+        folder = text_folder(source, f"the tokenizer {called!r}", "")
+        # Older versions of open_clip have no modes.
+        modes = {"tokenizer_mode": mode} if mode else {}
+        return HFTokenizer(
+            str(folder),
+            context_length=context,
+            **modes,
+            **(kwargs or {}),
+            local_files_only=True,
+            trust_remote_code=False,
+        )
     except ImportError:
         raise Unsupported(
-            f'the tokenizer of {wanted} comes from transformers, which is not installed: pip install "clipsight[hf]".'
+            f'the tokenizer of {called} comes from transformers, which is not installed: pip install "clipsight[hf]".'
         ) from None
-    except (OSError, ValueError) as error:
-        place = "the cache" if folder == name else f"the folder {folder}"
+    except ClipsightError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
         raise CheckpointError(
-            f"the tokenizer {wanted!r} cannot be read from {place} ({first_line(error)}); put its tokenizer.json and "
-            "tokenizer_config.json there, or connect once so that they are downloaded."
+            f"the tokenizer {called!r} cannot be read from the folder {source} ({first_line(error)}); put its "
+            "tokenizer.json and tokenizer_config.json there."
         ) from None
 
 
