@@ -313,8 +313,8 @@ def test_rf_clip_of_the_large_tower_has_its_own_sinks():
     recipe = dataclasses.replace(get_recipe("rf_clip"), positions="bilinear")
     ours = run(OpenClipVision(visual), two_pictures(), recipe).patches
     matches(ours, reference.rf_clip(visual, two_pictures(), GRID, sinks, 5.0))
+    others = tuple(channel + 1 for channel in sinks)
     with pytest.raises(AssertionError):
-        others = tuple(channel + 1 for channel in sinks)
         matches(ours, reference.rf_clip(visual, two_pictures(), GRID, others, 5.0))
 
 

@@ -57,7 +57,7 @@ def rewritten(path: Path, meta: object, arrays: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def refused(path: Path, kind: type, said: str = "") -> str:
+def refused(path: Path, kind: type, said: str = ".") -> str:
     with pytest.raises(ValueError, match=said) as caught:
         kind.load(path)
     assert path.name in str(caught.value)

@@ -277,12 +277,12 @@ class Explanation:
         with naming(path):
             return cls(
                 image=arrays["image"],
-                texts=meta["texts"],
+                texts=strings(meta["texts"], "texts"),
                 maps=torch.from_numpy(arrays["maps"]),
                 similarity=torch.from_numpy(arrays["similarity"]),
                 presence=torch.from_numpy(arrays["presence"]),
                 presence_reason=meta["presence_reason"],
-                trust=meta["trust"],
+                trust=strings(meta["trust"], "trust"),
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )

@@ -79,13 +79,13 @@ class Provenance:
             fingerprint=data["fingerprint"],
             method=data["method"],
             settings=data["settings"],
-            templates=data["templates"],
+            templates=strings(data["templates"], "templates"),
             contrast=data["contrast"],
-            contrast_texts=data["contrast_texts"],
+            contrast_texts=strings(data["contrast_texts"], "contrast_texts"),
             grid=(h, w),
             size=(height, width),
             versions=data["versions"],
-            notes=data.get("notes", ()),
+            notes=strings(data.get("notes", ()), "notes"),
             activation=data.get("activation", ""),
         )
 

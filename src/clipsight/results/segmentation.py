@@ -281,8 +281,8 @@ class Segmentation:
             return cls(
                 image=arrays.pop("image"),
                 **{name: torch.from_numpy(value) for name, value in arrays.items()},
-                classes=meta["classes"],
-                words=meta["words"],
+                classes=strings(meta["classes"], "classes"),
+                words=tuple(strings(words, "words of a class") for words in meta["words"]),
                 background=meta["background"],
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),

@@ -22,6 +22,7 @@ from clipsight.pictures import PictureSource, picture_name, read_noted, read_pic
 from clipsight.results import Anomaly, Classification, Explanation, Segmentation, Tags
 from clipsight.scoring.choice import Contrast, choose_contrast
 from clipsight.session.engine import Engine, Templates
+from clipsight.session.inputs import check_features, check_pixels
 from clipsight.session.inspect import anomaly, sentence, tag
 from clipsight.session.lens_words import LensWords
 from clipsight.session.seen import Seen, encode_together, see_all
@@ -157,7 +158,11 @@ class Lens(LensWords):
         """Pooled feature, not L2-normalised; equals open_clip's `encode_image` of a model built at that size.
 
         Carries a graph only if `x` requires gradients.
+
+        Raises:
+            TypeError, ValueError: no pictures, another shape, NaN or infinite pixels.
         """
+        check_pixels(x)
         return self._engine.encode_image(x)
 
     def encode_text(
@@ -187,7 +192,13 @@ class Lens(LensWords):
             x: normalised pixels.
             recipe: id or `Recipe`.
             texts: text features for methods with a second pass by their own labels (`resclip.*`); others do without.
+
+        Raises:
+            TypeError, ValueError: pixels or text features of another shape, none, or with NaN or infinite numbers.
         """
+        check_pixels(x)
+        if texts is not None:
+            check_features(texts, self._engine.text_view.embed_dim)
         return self._engine.features(x, self._engine.recipe(recipe), texts)
 
     def patch_features(
@@ -196,7 +207,8 @@ class Lens(LensWords):
         """Patch features after the final norm and projection, not L2-normalised.
 
         Raises:
-            ValueError: unknown recipe, or a size that cuts patches. Unsupported: not for this tower.
+            TypeError, ValueError: unknown recipe, a size that cuts patches; and as `features`. Unsupported: not for
+                this tower.
         """
         return self.features(x, recipe).patches
 
@@ -218,7 +230,12 @@ class Lens(LensWords):
                 there is one, else empty. Distractors are put into the card's templates, and all of them are used:
                 unlike `explain`, features do not say which name they are. A method with scores of its own (`resclip.*`,
                 `freecp`) takes the texts into its second step; of the contrast it takes the distractors.
+
+        Raises:
+            TypeError, ValueError: pixels or text features of another shape, none, or with NaN or infinite numbers.
         """
+        check_pixels(x)
+        check_features(t, self._engine.text_view.embed_dim)
         against = choose_contrast(contrast, len(t), vocabulary=self.card.contrast_vocabulary)
         others = self._engine.contrast_features(against.kind, against.names, self.card.templates)
         return self._engine.maps(x, t, self._engine.recipe(method), kind=against.kind, contrast_texts=others)
