@@ -326,7 +326,7 @@ def test_live_modules_are_left_as_found(kind):
     assert loaded.module is module
     assert (loaded.name, loaded.fingerprint) == ("live module", fingerprint(module))
     assert (loaded.tokenizer is None) == (kind != "clip")
-    assert ("texts are taken as token ids" in str(loaded.card)) == (kind != "clip")
+    assert ("name one with clipsight.load" in str(loaded.card)) == (kind != "clip")
     assert loaded.preprocess.size == (64, 64)
     half = live_hf(module, dtype="bf16")
     assert half.module.dtype == torch.bfloat16

@@ -207,10 +207,14 @@ def _resample_positions(module: nn.Module, own: Mapping[str, Tensor], state: Sta
 def _cause(state: Mapping[str, Tensor]) -> str:
     if other := foreign(state):
         return f"Cause: {other}."
-    return (
-        f"Usual cause: they were trained as another architecture{_looks(state)}; name that one as the model, or pass "
-        "the file alone as the model and its architecture is read from its shapes."
-    )
+    from clipsight.checkpoints.infer import infer_architecture
+
+    try:
+        infer_architecture(state, "")
+        alone = ", or pass the file alone as the model and its architecture is read from its shapes"
+    except CheckpointError:
+        alone = ", or write it down as a model-config .json (clipsight.load(CONFIG, FILE))"
+    return f"Usual cause: they were trained as another architecture{_looks(state)}; name that one as the model{alone}."
 
 
 def _shape(tensor: Tensor) -> str:

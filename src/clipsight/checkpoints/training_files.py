@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from clipsight.errors import CheckpointError
@@ -26,6 +27,7 @@ _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.
 _OUTER = ("module.", "model.", "clip.", "net.", "network.")
 """What data parallel and training frameworks put before names."""
 
+_KEPT_POSITIONS = 20
 _SETTINGS = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt", "model_cfg", "model_config")
 _FACTS = (
     "model",
@@ -94,6 +96,20 @@ def choose_weights(content: object, asked: str, source: str) -> ChosenWeights:
         shown = ", ".join(left[:3]) + (", …" if len(left) > 3 else "")
         notes.append(f"Left out, because they are not under {part.prefix!r} as the model is: {shown}.")
     return ChosenWeights(state=part.state, notes=tuple(notes))
+
+
+def join_positions(state: State) -> tuple[State, tuple[str, ...]]:
+    """Long-CLIP's two tables of text positions as the one that its text tower adds up (arXiv 2403.15378).
+
+    It adds rows 1 to 20 of the first, which were kept, and the others of the second, which were trained.
+    """
+    table, rest = state.get("positional_embedding"), state.get("positional_embedding_res")
+    if table is None or rest is None or table.shape != rest.shape or len(table) <= _KEPT_POSITIONS:
+        return state, ()
+    joined = torch.cat([table[:_KEPT_POSITIONS], rest[_KEPT_POSITIONS:].to(table.dtype)])
+    plain = {name: tensor for name, tensor in state.items() if name != "positional_embedding_res"}
+    note = f"Long-CLIP's two tables of {len(joined)} text positions were joined, as its text tower adds them."
+    return {**plain, "positional_embedding": joined}, (note,)
 
 
 def facts(content: object, depth: int = 4) -> dict[str, str | bool]:

@@ -155,5 +155,10 @@ def open_tokenizer(folder: Path, context_length: int, vocabulary: int) -> HfToke
             f"the tokenizer in {folder} knows {len(tokenizer)} pieces and the model {vocabulary}; usual cause: "
             "tokenizer.json or spiece.model is not there, fetch it again."
         )
+    return wrapped(tokenizer, context_length)
+
+
+def wrapped(tokenizer: Any, context_length: int) -> HfTokenizer:
+    """A tokenizer of transformers' behind our convention; CLIP's with what its pieces say."""
     byte_pairs = type(tokenizer).__name__ in _CLIP_CLASSES
     return (HfBytePairs if byte_pairs else HfTokenizer)(tokenizer, context_length)

@@ -4,7 +4,7 @@
 Everything is safe to call from several threads at once, and the model is never changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import overload
@@ -45,6 +45,7 @@ def load(
     quick_gelu: bool | None = None,
     *,
     trust_program: bool = False,
+    tokenizer: str | PathLike[str] | Callable[..., Tensor] | None = None,
 ) -> "Lens":
     """Open a model.
 
@@ -58,6 +59,9 @@ def load(
         dtype: None is float32.
         quick_gelu: None takes what the tag, the configuration or the weight file says.
         trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
+        tokenizer: None takes the model's own. For a model that came without one, or with another: the name of an
+            open_clip architecture ("ViT-B-16-SigLIP"), "hf:org/name" or a folder of transformers', or a callable
+            `tokenizer(texts, context_length=…)` that gives integer ids (texts, positions).
 
     Raises:
         ValueError, CheckpointError, HubUnreachable, Unsupported: see `clipsight.towers.loading.load_model`.
@@ -68,7 +72,11 @@ def load(
         >>> lens.card.family
         'open_clip ViT'
     """
-    return Lens(load_model(model, pretrained, device, dtype, quick_gelu, trust_program=trust_program))
+    return Lens(
+        load_model(
+            model, pretrained, device, dtype, quick_gelu, trust_program=trust_program, tokenizer=tokenizer
+        )
+    )
 
 
 def recipes() -> tuple[str, ...]:

@@ -87,7 +87,9 @@ def _loaded(module: nn.Module, name: str, mark: str, folder: Path | None) -> Loa
         clip = vocabulary == _CLIP_VOCABULARY
         tokenizer = open_clip.SimpleTokenizer(context_length=context) if clip else None
         instead = (
-            "CLIP's own is used, whose size its vocabulary has" if clip else "texts are taken as token ids"
+            "CLIP's own is used, whose size its vocabulary has"
+            if clip
+            else "name one with clipsight.load(…, tokenizer=…) to ask with words"
         )
         notes = (f"It came without a tokenizer: {instead}.", *notes)
     return Loaded(

@@ -1,7 +1,7 @@
 """From what a user names to a model that runs, with its tokenizer, picture settings, fingerprint and card."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike, fspath
 from typing import Any
 
@@ -20,7 +20,7 @@ from clipsight.checkpoints.transformers_files import text_folder
 from clipsight.errors import CheckpointError, ClipsightError, Unsupported, first_line
 from clipsight.language.tokens import Tokenizer
 from clipsight.towers.card import Card, activation_of, describe
-from clipsight.towers.families import is_transformers
+from clipsight.towers.families import is_transformers, towers_of
 from clipsight.towers.placing import as_device, as_dtype, placed
 
 _CLIP_VOCABULARY = 49_408
@@ -80,6 +80,7 @@ def load_model(
     quick_gelu: bool | None = None,
     *,
     trust_program: bool = False,
+    tokenizer: Any = None,
 ) -> Loaded:
     """Load a model with its tokenizer, picture settings, fingerprint and card.
 
@@ -95,6 +96,8 @@ def load_model(
         quick_gelu: None takes what the tag, the configuration or the weight file says; True or False overrules it, with
             a warning.
         trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
+        tokenizer: None takes the model's own; else a name of open_clip's, "hf:org/name", a folder or a callable, see
+            `clipsight.towers.choosing_tokenizer`.
 
     Raises:
         ValueError: an unknown name, tag, device or number type, or arguments that do not go together.
@@ -102,6 +105,31 @@ def load_model(
         HubUnreachable: weights that must be downloaded and could not be.
         Unsupported: a module that is neither open_clip's nor transformers'; a package that is not installed.
     """
+    loaded = _load(model, pretrained, device, dtype, quick_gelu, trust_program, tokenizer is not None)
+    if tokenizer is None:
+        return loaded
+    from clipsight.towers.choosing_tokenizer import chosen_tokenizer, vocabulary_of
+
+    view = towers_of(loaded.module, getattr(loaded.tokenizer, "context_length", None)).text
+
+    def of_listed(name: str, context: int) -> Tokenizer | None:
+        config: Any = open_clip.get_model_config(name)
+        return _tokenizer({**config, "text_cfg": {**config["text_cfg"], "context_length": context}}, name)
+
+    chosen = chosen_tokenizer(tokenizer, view, vocabulary_of(loaded.module), of_listed)
+    return replace(loaded, tokenizer=chosen)
+
+
+def _load(
+    model: str | PathLike[str] | nn.Module,
+    pretrained: str | PathLike[str] | None,
+    device: torch.device | str | None,
+    dtype: torch.dtype | str | None,
+    quick_gelu: bool | None,
+    trust_program: bool,
+    other_tokenizer: bool,
+) -> Loaded:
+    """As `load_model`, with the model's own tokenizer, or with `other_tokenizer` perhaps none."""
     kind = as_dtype(dtype)
     if isinstance(model, nn.Module):
         return _live(model, pretrained, device, kind, quick_gelu)
@@ -120,7 +148,7 @@ def load_model(
     settings["size"] = module.visual.image_size
     open_clip.set_model_preprocess_cfg(module, settings)
     mark = remembered_fingerprint(module, file, source.model_cfg)
-    tokenizer = _tokenizer(source.model_cfg, source.tokenizer_name)
+    tokenizer = None if other_tokenizer else _tokenizer(source.model_cfg, source.tokenizer_name)
     return Loaded(
         module=module.to(device=place, dtype=kind or torch.float32),
         tokenizer=tokenizer,
@@ -158,6 +186,7 @@ def _live(
     dtype: torch.dtype | None,
     quick_gelu: bool | None,
 ) -> Loaded:
+    _refuse_wrapped(module)
     ours = all(hasattr(module, part) for part in ("visual", "encode_image", "encode_text"))
     if not ours and not is_transformers(module):
         raise Unsupported(
@@ -175,8 +204,10 @@ def _live(
         return live_hf(module, device=device, dtype=dtype)
     mark = fingerprint(module)
     module = placed(module, device, dtype)
-    vocabulary = getattr(module, "vocab_size", None)
-    context = getattr(module, "context_length", None) or 77
+    text: Any = getattr(module, "text", None)
+    # CoCa says its vocabulary on its text tower alone, and its context there without the class token.
+    vocabulary = getattr(module, "vocab_size", None) or getattr(text, "vocab_size", None)
+    context = getattr(text, "context_length", None) or getattr(module, "context_length", None) or 77
     return Loaded(
         module=module,
         tokenizer=open_clip.SimpleTokenizer(context_length=context)
@@ -189,6 +220,25 @@ def _live(
         card=describe(module),
         activation=f"{NAMES[activation_of(module) == 'quick_gelu']}, as the module was built",
     )
+
+
+def _refuse_wrapped(module: nn.Module) -> None:
+    """Say what to unwrap of a module that another program wrapped.
+
+    Raises:
+        Unsupported: adapters that are not merged, or a module for several devices.
+    """
+    if any(type(part).__module__.startswith("peft.") for part in module.modules()):
+        raise Unsupported(
+            f"a live module of class {type(module).__name__} was passed, and it holds adapters of PEFT's, which change "
+            "what its layers compute; merge them first: clipsight.load(module.merge_and_unload())."
+        )
+    inner = getattr(module, "module", None)
+    if isinstance(inner, nn.Module) and not hasattr(module, "encode_image"):
+        raise Unsupported(
+            f"a live module of class {type(module).__name__} was passed, which wraps a {type(inner).__name__}; pass "
+            "what it wraps: clipsight.load(module.module)."
+        )
 
 
 def _tokenizer(model_cfg: Mapping[str, Any], name: str) -> Tokenizer | None:
