@@ -18,7 +18,7 @@ from clipsight.checkpoints.locate import model_ids
 from clipsight.features import ImageFeatures, Recipe, recipe_ids
 from clipsight.language.names import Names
 from clipsight.language.tokens import check_texts
-from clipsight.pictures import PictureSource, picture_name, read_noted, read_picture
+from clipsight.pictures import PictureSource, ValueRange, picture_name, read_noted, read_picture
 from clipsight.results import Anomaly, Classification, Explanation, Segmentation, Tags
 from clipsight.scoring.choice import Contrast, choose_contrast
 from clipsight.session.engine import Engine, Templates
@@ -248,9 +248,20 @@ class Lens(LensWords):
         others = self._engine.contrast_features(against.kind, against.names, self.card.templates)
         return self._engine.maps(x, t, self._engine.recipe(method), kind=against.kind, contrast_texts=others)
 
-    def see(self, image: PictureSource, resolution: Resolution = "native") -> Seen:
-        """A picture for many questions, encoded at the first; see `preprocess` for the arguments."""
-        return Seen(self._engine, image, resolution)
+    def see(
+        self,
+        image: PictureSource,
+        resolution: Resolution = "native",
+        value_range: ValueRange | None = None,
+    ) -> Seen:
+        """A picture for many questions, encoded at the first.
+
+        Args:
+            image, resolution: as in `preprocess`.
+            value_range: (black, white) in the picture's own samples, for grey files of more than eight bits and arrays
+                of any numbers: (0, 4095) for twelve bits in sixteen. What lies beyond is clipped, and noted.
+        """
+        return Seen(self._engine, image, resolution, value_range)
 
     @overload
     def explain(

@@ -15,7 +15,7 @@ from clipsight.errors import ClipsightWarning, PictureError
 from clipsight.features import ImageFeatures, ImagePass, Recipe
 from clipsight.features.own_scores import own_scores
 from clipsight.language.tokens import check_texts
-from clipsight.pictures import PictureSource, picture_name, read_noted
+from clipsight.pictures import PictureSource, ValueRange, picture_name, read_noted
 from clipsight.results import Classification, Explanation, WordAttribution
 from clipsight.scoring import contrast_maps, pooled_similarity
 from clipsight.scoring.choice import Contrast, choose_contrast
@@ -55,8 +55,14 @@ class Seen:
         notes: what was done differently from what was asked.
     """
 
-    def __init__(self, engine: Engine, image: PictureSource, resolution: Resolution = "native") -> None:
-        self.picture, read_notes = read_noted(image)
+    def __init__(
+        self,
+        engine: Engine,
+        image: PictureSource,
+        resolution: Resolution = "native",
+        value_range: ValueRange | None = None,
+    ) -> None:
+        self.picture, read_notes = read_noted(image, value_range)
         self.source = picture_name(image)
         self._engine = engine
         self._fit = engine.fit(self.picture, resolution)
