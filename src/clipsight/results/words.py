@@ -136,7 +136,9 @@ class WordAttribution:
         if unknown := set(self.kinds) - set(KINDS):
             raise ValueError(f"the kind {min(unknown)!r} of a token is not one of {', '.join(KINDS)}.")
         for one in (*self.words, *self.marks, *self.spans):
-            if self.caption[one.start : one.end] != one.text or not one.text:
+            written = self.caption[one.start : one.end]
+            plain = written.isascii() and written.isprintable() and "&" not in written
+            if not one.text or not written or (plain and written != one.text):
                 raise ValueError(
                     f"{one.text!r} is not at {one.start}:{one.end} of the caption "
                     f"({self.caption[one.start : one.end]!r} is); places count characters of the caption as given."

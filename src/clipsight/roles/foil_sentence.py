@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from clipsight.roles.cleaned import as_read
 from clipsight.roles.inflection import article, plural
 from clipsight.roles.lexicon import lexicon
 from clipsight.roles.rules.candidates import NOUNS
@@ -32,7 +33,7 @@ class Sentence:
         """Parse it by the rules."""
         self.caption = caption
         self.words = find_words(caption)
-        self.parse: Analysis = analyse(caption, self.words)
+        self.parse: Analysis = analyse(as_read(caption))
         self.roles: CaptionRoles = as_roles(caption, self.words, self.parse)
         self.lower = self.parse.caption.words
         self.tags = self.parse.caption.tags

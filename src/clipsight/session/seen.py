@@ -41,6 +41,19 @@ _FLAT = 1e-7
 _MOST_NAMED = 20
 """Unreadable pictures of a list that an error names."""
 
+_OWN_RULES = {
+    "Hugging Face CLIP": "bicubic",
+    "Hugging Face SigLIP": "bicubic",
+    "Hugging Face SigLIP 2": "its own",
+}
+"""How transformers' models stretch their positions; open_clip's do so with antialias."""
+
+_POSITIONS = (
+    "At {0} × {1} pixels the positions were stretched as {3}'s authors do ({2}), not as transformers does with "
+    "interpolate_pos_encoding=True, so the cosines of the whole picture differ a little from its own; "
+    "lens.classify and lens.encode_image give those."
+)
+
 _NOT_FINITE = (
     "The model gave scores that are not finite (NaN or infinite): nothing can be read from them. Check the weights, "
     "and the number type if it is not float32."
@@ -105,12 +118,22 @@ class Seen:
         """The tower's own image feature, from a pass made before if there was one."""
         with self._lock:
             if self._pooled is None:
-                done = next(iter(self._kept.values()), None)
-                begun = next(iter(self._passes.values()), None)
+                done = next((kept for recipe, kept in self._kept.items() if self._as_own(recipe)), None)
+                begun = next((one for recipe, one in self._passes.items() if self._as_own(recipe)), None)
                 if done is None and begun is not None:
                     done = begun.features()
                 self._pooled = self._engine.encode_image(self.pixels) if done is None else done.pooled
             return self._pooled
+
+    def _as_own(self, recipe: Recipe) -> bool:
+        """Whether a recipe's pass has the positions that the model itself has at this size."""
+        own = _OWN_RULES.get(self._engine.card.family, "bicubic_antialias")
+        return self.size == self._engine.loaded.preprocess.size or recipe.positions == own
+
+    def _position_notes(self, recipe: Recipe) -> tuple[str, ...]:
+        if self._engine.card.family not in _OWN_RULES or self._as_own(recipe):
+            return ()
+        return (_POSITIONS.format(*self.size, recipe.positions, recipe.id),)
 
     @torch.no_grad()
     def explain(
@@ -180,7 +203,11 @@ class Seen:
                 contrast=made,
                 contrast_texts=against.names,
                 grid=tuple(maps.shape[1:]),
-                notes=(*engine.fit_notes(recipe), *self._all_notes(asked, maps)),
+                notes=(
+                    *engine.fit_notes(recipe),
+                    *self._position_notes(recipe),
+                    *self._all_notes(asked, maps),
+                ),
             ),
         )
 
@@ -190,16 +217,17 @@ class Seen:
         engine, asked = self._engine, check_texts(labels)
         prompts = engine.templates(templates, "IN80")
         cosines = pooled_similarity(self.pooled(), engine.encode_text(asked, prompts or None))[0]
-        scale = engine.logit_scale
+        scale, bias = engine.logit_scale, engine.logit_bias
         return Classification(
             labels=asked,
             probabilities=(scale * cosines).softmax(-1).cpu(),
             similarity=cosines.cpu(),
+            sigmoid=None if bias is None else (scale * cosines + bias).sigmoid().cpu(),
             source=self.source,
             provenance=engine.provenance(
                 size=self.size,
                 method="classify",
-                settings={"logit_scale": scale},
+                settings={"logit_scale": scale} | ({} if bias is None else {"logit_bias": bias}),
                 templates=prompts,
                 contrast="none",
                 contrast_texts=(),

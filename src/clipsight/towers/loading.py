@@ -36,6 +36,8 @@ class Preprocess:
         std: RGB deviation they are divided by.
         interpolation: "bicubic" or "bilinear", the resampling the model was trained with.
         resize_mode: open_clip's "shortest" (crop), "squash" or "longest" (pad).
+        max_patches: where pictures keep their shape and are scaled to at most so many patches (SigLIP 2 NaFlex), how
+            many; None for models of one size.
     """
 
     size: tuple[int, int]
@@ -43,6 +45,7 @@ class Preprocess:
     std: tuple[float, float, float]
     interpolation: str
     resize_mode: str
+    max_patches: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
