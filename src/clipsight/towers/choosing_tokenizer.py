@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, cast
 
 import open_clip
 import torch
@@ -74,7 +74,7 @@ def _opened(
     if hasattr(asked, "convert_ids_to_tokens") and hasattr(asked, "is_fast"):
         return wrapped(asked, context)
     if callable(asked):
-        return asked
+        return cast(Tokenizer, asked)
     raise TypeError(
         f"tokenizer is a {type(asked).__name__}; give a name of open_clip's, hf:org/name, a folder, or a callable."
     )
