@@ -5,19 +5,39 @@ PYTHON ?= python3
 DEMO_OUT ?= demo-out
 PYTEST_ARGS ?=
 WORKERS ?= 2
+NUMERICAL := tests/attribution tests/surgery tests/scoring tests/refine tests/tune/test_cae_objective.py
 OLDEST := .venv-dev/oldest
 USER_ENV := .venv
 DEV_ENV := .venv-dev
 DEV := $(DEV_ENV)/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test test-oldest lint format types docs bench clean
+.PHONY: demo test test-slow test-kernels test-oldest nightly lint format types docs bench clean
 
 demo: $(USER_ENV)/.installed
 	$(USER_ENV)/bin/clipsight demo --out "$(DEMO_OUT)" --overwrite
 
 test: $(DEV_ENV)/.installed
-	$(DEV)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_ARGS)
+
+# What `make test` leaves out: real architectures, compiled code, kills and spawned processes, long sessions.
+test-slow: $(DEV_ENV)/.installed
+	$(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m slow $(PYTEST_ARGS)
+
+# The numerical tests again, with the kernels of older processors.
+test-kernels: $(DEV_ENV)/.installed
+	$(call with_kernels,default,SSE41,COMPATIBLE,1) $(NUMERICAL)
+	$(call with_kernels,avx2,AVX2,AVX2,2) $(NUMERICAL)
+
+nightly: test test-slow test-oldest
+	$(DEV)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" --hypothesis-profile searching
+	$(call with_kernels,default,SSE41,COMPATIBLE,1) tests
+	$(call with_kernels,avx2,AVX2,AVX2,4) tests
+	$(call with_kernels,avx512,AVX512_CORE,AUTO,2) tests
+
+# What differs between processors, set by hand: kernels of ATen, oneDNN and MKL, threads (which wait without spinning).
+with_kernels = ATEN_CPU_CAPABILITY=$(1) ONEDNN_MAX_CPU_ISA=$(2) MKL_CBWR=$(3) OMP_NUM_THREADS=$(4) OMP_WAIT_POLICY=PASSIVE \
+  $(DEV)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow"
 
 # The towers again, beside the oldest open_clip and the oldest transformers that are promised.
 test-oldest: $(OLDEST)/.installed

@@ -8,8 +8,8 @@ import clipsight
 
 ROOT = Path(clipsight.__file__).parent
 FLOORS = {
-    "errors": 1, "untrusted": 1, "store": 1, "records": 1, "pictures": 1, "results": 1, "world": 1,
-    "language": 2, "roles": 2, "checkpoints": 2,
+    "errors": 1, "untrusted": 1, "store": 1, "records": 1, "pictures": 1, "draw": 1, "report": 1, "world": 1,
+    "results": 2, "language": 2, "roles": 2, "checkpoints": 2,
     "towers": 3,
     "features": 4, "scoring": 4, "refine": 4, "tasks": 4, "attribution": 4,
     "session": 5,
@@ -65,3 +65,12 @@ def test_adapters_stay_small():
     ]
     assert len(adapters) >= 10
     assert not [p.name for p in adapters if len(p.read_text(encoding="utf-8").splitlines()) >= 200]
+
+
+def test_drawings_and_pages_know_nothing_of_the_house():
+    """They take arrays and plain facts: no result, no model, not each other."""
+    for room in ("draw", "report"):
+        files = list((ROOT / room).rglob("*.py"))
+        assert files
+        for path in files:
+            assert set(_imports(path)) <= {room}, path

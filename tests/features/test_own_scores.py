@@ -404,13 +404,26 @@ def test_the_result_does_not_claim_a_contrast_that_was_not_made(name, contrast):
     assert "contrasted among" not in made.trust[0]
 
 
-def test_an_unknown_step_is_refused():
+def test_a_step_that_cannot_run_itself_is_refused():
     class Other(ScoreStep):
         pass
 
     recipe = replace(get_recipe("clip"), scoring=(Other(),))
     with pytest.raises(TypeError, match="Other is not a step"):
         lens().maps(images(1), texts(), recipe)
+
+
+def test_a_step_of_ones_own_is_run_where_it_stands():
+    class Halved(ScoreStep):
+        def apply(self, scores, features, asked):
+            assert asked.count == len(texts())
+            return scores / 2
+
+    recipe = replace(
+        get_recipe("clip"), id="mine", scoring=(Halved(), PromptDenoising(threshold=0.0), Halved())
+    )
+    expected = lens().maps(images(1), texts(), "clip", None) / 4
+    close(lens().maps(images(1), texts(), recipe), expected)
 
 
 def test_a_list_does_not_hold_the_pass_of_every_picture(monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipsight.features.steps import KEYS
+from clipsight.features.dataset_setting import KEYS
 from clipsight.language.vocabularies import VOCABULARIES, vocabulary
 
 COUNTS = {

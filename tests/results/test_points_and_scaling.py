@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from clipsight.draw import choose_scale
 from clipsight.results import Points, similarity_image, similarity_to_points
 from clipsight.results.points import joint_points, peak
-from clipsight.results.scaling import choose_scale
 from results.scenes import explanation
 
 GOLDENS = load_file(Path(__file__).parents[1] / "data" / "goldens_points.safetensors")

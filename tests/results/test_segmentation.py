@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from clipsight.results import mask_figure, mask_files
-from clipsight.results.palette import DISTINCT, colour
+from clipsight.draw import masks
+from clipsight.draw.palette import DISTINCT, colour, hatching
+from clipsight.results import mask_files
 from clipsight.results.segmentation import Segmentation
 from results.scenes import PROVENANCE
 from tiny import past_type_checks
@@ -275,8 +276,8 @@ def test_png_of_a_notebook():
 
 
 def test_colours():
-    assert len(DISTINCT) == len(set(DISTINCT)) == 20
-    assert len({colour(k) for k in range(255)}) == 255
+    assert len(DISTINCT) == len(set(DISTINCT)) == 30
+    assert len({(colour(k), hatching(k)) for k in range(255)}) == 255
     assert colour(0) == (0, 114, 178)
     assert made().colour("cat") == made(("cat", "x"), background=False).colour("cat") == colour(0)
 
@@ -300,10 +301,20 @@ def seen_by(colours: np.ndarray, matrix: list[list[float]]) -> np.ndarray:
     ],
     ids=["full colour vision", "no red cones", "no green cones"],
 )
-def test_twenty_colours_are_told_apart(matrix: list[list[float]]):
-    lab = seen_by(np.array([colour(k) for k in range(20)]), matrix)
-    apart = np.linalg.norm(lab[:, None] - lab, axis=-1) + 1000 * np.eye(20)
-    assert apart.min() > 16.5
+@pytest.mark.parametrize(("count", "least"), [(20, 16.5), (30, 14)])
+def test_thirty_colours_are_told_apart(matrix: list[list[float]], count: int, least: float):
+    lab = seen_by(np.array([colour(k) for k in range(count)]), matrix)
+    apart = np.linalg.norm(lab[:, None] - lab, axis=-1) + 1000 * np.eye(count)
+    assert apart.min() > least
+
+
+def test_after_thirty_classes_colours_come_again_with_stripes():
+    numbers = np.repeat(np.array([[0, 30, 60]]), 40, 0).repeat(40, 1)
+    alpha = np.asarray(masks.layer(numbers, numbers.shape, alpha=1, contours=False))[..., 3]
+    plain, first, second = (alpha[:, k * 40 : (k + 1) * 40] for k in range(3))
+    assert plain.min() == 255
+    assert 0.3 < (first < 128).mean() < 0.7
+    assert not np.array_equal(first, second)
 
 
 def test_fields_that_do_not_fit():
@@ -321,6 +332,6 @@ def test_fields_that_do_not_fit():
 def test_a_name_has_room_or_none():
     mask = np.zeros((40, 100), bool)
     mask[5:35, 10:90] = True
-    assert mask_figure._place(mask, (400, 1000), 300, 30) is not None
-    assert mask_figure._place(mask, (400, 1000), 900, 30) is None
-    assert mask_figure._place(mask & False, (400, 1000), 10, 10) is None
+    assert masks._place(mask, (400, 1000), 300, 30) is not None
+    assert masks._place(mask, (400, 1000), 900, 30) is None
+    assert masks._place(mask & False, (400, 1000), 10, 10) is None

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from clipsight.draw import LOWERS, RAISES
+from clipsight.results.pages import OPACITY
 from clipsight.results.words import WordAttribution, WordScore
-from clipsight.results.words_drawn import LOWERS, RAISES, figures, segments
-from clipsight.results.words_page import OPACITY
+from clipsight.results.words_facts import figures, segments
 from results.scenes import PROVENANCE
 
 CAPTION = "a red car, left of a big dog"

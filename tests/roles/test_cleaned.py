@@ -114,6 +114,19 @@ def test_any_text_reads_as_its_cleaned_self(text):
         assert [w.text.lower() for w in find_words(text)] == [w.text for w in find_words(clean)]
 
 
+@hypothesis.settings(max_examples=300)
+@hypothesis.given(
+    st.text(
+        alphabet=st.sampled_from("ab0 \x08\x1b\x9a\x88\x83[:&#;39amp’é\u0301İﬁ\ufeff\r\u2028"), max_size=14
+    )
+)
+def test_damaged_text_has_roles_and_no_character_in_two_words(text):
+    found = extract_roles(text)
+    assert len(found.words) == len(found.roles)
+    assert all(word.start < word.end <= len(text) for word in found.words)
+    assert all(a.end <= b.start for a, b in pairwise(found.words))
+
+
 def test_words_of_a_lens_are_those_that_it_reads():
     lens, picture = clipsight.load("clipsight-tiny"), make_scene(0).image
     given, meant = (

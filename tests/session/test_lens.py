@@ -216,10 +216,10 @@ def test_a_constant_map_is_said(lens: Lens, picture, monkeypatch):
 def test_out_of_memory_halves_the_batch_and_says_so(lens: Lens, picture, monkeypatch):
     begin = ImagePass.__init__
 
-    def small_card(self, view, x, recipe):
+    def small_card(self, view, x, *rest):
         if len(x) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        begin(self, view, x, recipe)
+        begin(self, view, x, *rest)
 
     monkeypatch.setattr(ImagePass, "__init__", small_card)
     with pytest.warns(ClipsightWarning, match="went on with"):

@@ -146,6 +146,7 @@ def test_a_lens_is_pickled_without_its_caches(lens, picture):
     assert len(pickle.dumps(lens)) == pytest.approx(len(pickle.dumps(other)), rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("vision", "recipe"), [({}, "clip_surgery"), ({}, "naclip"), (RESNET, "clip_surgery")], ids=str
 )

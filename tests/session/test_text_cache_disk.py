@@ -1,10 +1,7 @@
-"""The cache on disk: whole or not at all, bounded, shared by processes, and never another model's."""
+"""Text features and fingerprints on disk: found again by the same model, and never another model's."""
 
 import os
-import subprocess
 import sys
-import time
-import warnings
 from pathlib import Path
 
 import open_clip
@@ -13,178 +10,20 @@ import torch
 from torch import nn
 
 from clipsight.checkpoints import fingerprint as fingerprint_module
-from clipsight.errors import ClipsightWarning
 from clipsight.session import text_store
 from clipsight.session.text_cache import TextCache
 from clipsight.session.text_store import TextStore
-from clipsight.store import disk as disk_cache
-from clipsight.store.disk import DiskCache, cache_path, entry_name, open_cache
+from clipsight.store import Store
 from clipsight.towers.encode_texts import encode_texts
 from clipsight.towers.families import towers_of
+from clipsight.towers.identity import text_identity
 from clipsight.towers.loading import load_model
-from clipsight.towers.text_identity import text_identity
 from tiny import TINY_TEXT, tiny_clip
-
-
-def name(word: str) -> str:
-    return entry_name("texts", word.encode())
 
 
 @pytest.fixture
 def disk(tmp_path):
-    return DiskCache(tmp_path / "cache")
-
-
-# The folder
-
-
-def test_an_entry_comes_back(disk):
-    assert disk.read(name("a")) is None
-    disk.write(name("a"), b"content")
-    assert disk.read(name("a")) == b"content"
-    assert DiskCache(disk.path).read(name("a")) == b"content"
-    assert disk.read(name("b")) is None
-
-
-def test_names_keep_their_parts_apart():
-    assert len({entry_name("texts", *parts) for parts in ((b"ab", b"c"), (b"a", b"bc"), (b"abc",))}) == 3
-    assert entry_name("texts", b"a") != entry_name("weights", b"a")
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda c: c[:-1], lambda c: c[:10], lambda c: b"", lambda c: c[:40] + b"X" + c[41:]]
-)
-def test_a_damaged_entry_is_none_and_is_replaced(disk, damage):
-    disk.write(name("a"), b"0123456789" * 4)
-    file = disk.path / name("a")
-    file.write_bytes(damage(file.read_bytes()))
-    assert disk.read(name("a")) is None
-    disk.write(name("a"), b"new")
-    assert disk.read(name("a")) == b"new"
-
-
-def test_the_bound_is_kept_and_the_least_recently_used_go(tmp_path):
-    disk = DiskCache(tmp_path, limit=5000)
-    for number in range(4):
-        disk.write(name(str(number)), bytes(1000))
-        os.utime(tmp_path / name(str(number)), (number, number))
-    assert disk.read(name("0")) is not None  # used: now the newest
-    for number in range(4, 6):
-        disk.write(name(str(number)), bytes(1000))
-    assert disk.size() <= 5000
-    assert [disk.read(name(str(number))) is not None for number in range(6)] == [
-        True,
-        False,
-        False,
-        True,
-        True,
-        True,
-    ]
-
-
-def test_what_is_too_large_for_the_bound_is_not_kept(tmp_path):
-    disk = DiskCache(tmp_path / "cache", limit=4000)
-    disk.write(name("a"), bytes(1001))
-    assert not disk.path.exists()
-
-
-def test_files_of_others_are_never_touched(tmp_path):
-    disk = DiskCache(tmp_path, limit=100)
-    for other in ("thesis.tex", "clipsight-texts-1", f"{name('x')}.txt"):
-        (tmp_path / other).write_bytes(bytes(1000))
-        os.utime(tmp_path / other, (0, 0))
-    for number in range(5):
-        disk.write(name(str(number)), bytes(20))
-    assert sorted(
-        path.name for path in tmp_path.iterdir() if not path.name.startswith("clipsight-texts-")
-    ) == ["thesis.tex"]
-    assert (tmp_path / "clipsight-texts-1").exists()
-    assert (tmp_path / f"{name('x')}.txt").exists()
-    assert disk.size() <= 100
-
-
-def test_what_a_dead_process_left_is_removed_and_a_living_ones_is_not(disk):
-    disk.path.mkdir()
-    left, fresh = (disk.path / f"{name('a')}.{word}.part" for word in ("old", "new"))
-    for file in (left, fresh):
-        file.write_bytes(b"half")
-    os.utime(left, (time.time() - 7200,) * 2)
-    disk.write(name("b"), b"content")
-    assert not left.exists()
-    assert fresh.exists()
-
-
-def test_a_folder_that_cannot_be_written_is_warned_of_once(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.warns(ClipsightWarning, match="in memory only.*CLIPSIGHT_CACHE"):
-        DiskCache(tmp_path / "file" / "cache").write(name("a"), b"content")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        DiskCache(tmp_path / "file" / "cache").write(name("a"), b"content")
-    assert DiskCache(tmp_path / "file" / "cache").read(name("a")) is None
-
-
-def test_a_full_disk_leaves_nothing_half_written(disk, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.warns(ClipsightWarning, match="No space left on device"):
-        disk.write(name("a"), b"content")
-    assert list(disk.path.iterdir()) == []
-
-
-def test_where_it_lies(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    for said, path in (
-        (None, tmp_path / ".cache/clipsight"),
-        ("~/mine", tmp_path / "mine"),
-        ("off", None),
-        ("", None),
-    ):
-        monkeypatch.delenv("CLIPSIGHT_CACHE") if said is None else monkeypatch.setenv("CLIPSIGHT_CACHE", said)
-        assert cache_path() == path
-    monkeypatch.delenv("CLIPSIGHT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_path() == tmp_path / "xdg" / "clipsight"
-    assert not list(tmp_path.iterdir())  # asking makes nothing
-
-
-def test_tests_keep_nothing_on_disk():
-    assert open_cache() is None
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from clipsight.store.disk import DiskCache, entry_name
-disk, wrong, hits = DiskCache(Path(sys.argv[1]), limit=200_000), 0, 0
-for turn in range(300):
-    for number in (turn % 60, (turn - 3) % 60):
-        name = entry_name("texts", str(number).encode())
-        content = str(number).encode() * 4000
-        found = disk.read(name)
-        hits += found is not None
-        wrong += found not in (None, content)
-        disk.write(name, content)
-print(wrong, hits)
-"""
-
-
-def test_two_processes_at_once(tmp_path):
-    """Both write and read the same sixty entries, of which a good half has room."""
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in running:
-        wrong, hits = map(int, process.communicate(timeout=120)[0].split())
-        assert process.returncode == 0
-        assert wrong == 0
-        assert hits > 0
-    DiskCache(tmp_path, limit=200_000).write(name("last"), b"")
-    assert DiskCache(tmp_path).size() <= 200_000
-    assert not list(tmp_path.glob("*.part"))
+    return Store(tmp_path / "cache", 2**26)
 
 
 # Text features
@@ -193,7 +32,7 @@ def test_two_processes_at_once(tmp_path):
 class Session:
     """A program: its model, its own cache in memory, and the folder that all share."""
 
-    def __init__(self, module: nn.Module, disk: DiskCache, tokenizer: object = None) -> None:
+    def __init__(self, module: nn.Module, disk: Store, tokenizer: object = None) -> None:
         self.tokenizer = tokenizer or open_clip.SimpleTokenizer()
         self.view, self.encoded = towers_of(module).text, 0
         self.cache = TextCache(disk=TextStore(module, self.tokenizer, 77, disk))
@@ -348,7 +187,7 @@ def test_a_store_needs_a_tokenizer_and_a_cache(monkeypatch, tmp_path):
 def weights(tmp_path, monkeypatch):
     monkeypatch.setenv("CLIPSIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fingerprint_module, "_WORTH_KEEPING", 0)
-    folder = Path(disk_cache.__file__).parents[1] / "assets" / "clipsight-tiny"
+    folder = Path(fingerprint_module.__file__).parents[1] / "assets" / "clipsight-tiny"
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path / "open_clip_model.safetensors"

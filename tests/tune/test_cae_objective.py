@@ -15,9 +15,8 @@ from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.objectives.cae import Cae, CaeOptions
 from clipsight.tune.objectives.objective import Objective
-from clipsight.tune.trainer import Weighted
 from tiny import past_type_checks
-from tune.training import passed, picked, toy_batch, toy_model, toy_trainer
+from tune.training import passed, picked, toy_batch, toy_model, toy_trainer, weighted
 
 EPS = 1e-8
 VALID = (0, 1, 3, 4, 7)  # rows of the toy batch that have objects and composition
@@ -213,9 +212,13 @@ def test_captions_without_a_group_are_an_exact_zero_and_change_nothing(case):
     objective = Cae(chosen)
     assert objective.counts(batch).nonzero()[:, 0].tolist() == list(VALID)
     whole, counted = loss_of(module, chosen, batch), loss_of(module, chosen, picked(batch, VALID))
-    torch.testing.assert_close(whole, counted, atol=1e-12, rtol=0)
     one, two = text_gradients(module, whole), text_gradients(module, counted)
-    assert all(torch.allclose(one[name], two[name], atol=1e-12, rtol=0) for name in one)
+    # Sums over fewer rows round otherwise. The loss divides by scores of about a thousandth, so of float64's 2e-16 it
+    # keeps 1e-12, of its slopes the same share; and a finite difference has 1/η of the error of what it subtracts.
+    slack = 1e-12 / (chosen.eta if chosen.gb == "fd" else 1)
+    largest = max(float(slope.abs().max()) for slope in two.values())
+    torch.testing.assert_close(whole, counted, atol=slack, rtol=0)
+    assert all(torch.allclose(one[name], two[name], atol=slack * largest, rtol=0) for name in one)
     none = loss_of(module, chosen, picked(batch, (2, 5, 6)))
     assert none.item() == 0
     assert none.requires_grad
@@ -272,6 +275,22 @@ def test_dead_words_are_counted():
     assert objective.loss(given).log["dead_words"].item() == pytest.approx(float(sum(shares)))
 
 
+def rounding(module: Any, chosen: CaeOptions, batch: Batch) -> float:
+    """How far rounding may move a "ratio" of differences that are taken as they are, or as their size.
+
+    A match, at most 1, is exact to a few units of float64's last place, here 8; the difference of two, divided by η, to
+    1/η of that; and the loss is logarithms of group scores, which divide by the score.
+    """
+    units = 0.0
+    for row in range(len(batch)):
+        roles = batch.roles[row].tolist()
+        at = [[place for place, one in enumerate(roles) if one in which] for which in ((OBJECT,), (2, 3))]
+        image = module.encode_image(batch.images[row : row + 1]).detach()
+        (r,) = scores_of(OpenClipText(module), chosen, batch.ids[row : row + 1], image, at, roles)
+        units += sum(1 / float(r[group].detach().sum()) for group in at)
+    return 8 * torch.finfo(torch.float64).eps / (chosen.eta if chosen.variant == "gb" else 1) * units
+
+
 @pytest.mark.parametrize("variant", ["pb", "gb"])
 def test_sampled_tokens_depend_on_seed_step_and_example_alone(variant):
     chosen = CaeOptions(variant=variant, gb="fd", granularity="word_sample", act="abs", loss="ratio")
@@ -283,10 +302,12 @@ def test_sampled_tokens_depend_on_seed_step_and_example_alone(variant):
     }
     assert len(set(losses.values())) == 6
     for (seed, step), value in losses.items():
-        apart = sum(
-            loss_of(module, replace(chosen, seed=seed), picked(batch, [row]), step) for row in range(3)
-        )
-        assert apart.item() == pytest.approx(value, abs=1e-10)
+        one = replace(chosen, seed=seed)
+        apart = sum(loss_of(module, one, picked(batch, [row]), step) for row in range(3))
+        drawn = replace(batch, roles=Cae(one)._drawn(batch, batch.roles, step))
+        slack = rounding(module, one, drawn)
+        assert slack < 1e-7
+        assert apart.item() == pytest.approx(value, abs=slack)
 
 
 def test_a_sampled_token_stands_for_its_group():
@@ -335,6 +356,15 @@ def test_the_pictures_feature_moves_only_where_that_is_asked_for(case):
         assert module.logit_scale.grad is None
 
 
+def rounded(seed: int) -> Any:
+    """The toy model, each weight moved at random by up to half a unit of bfloat16's last place."""
+    module, draw = toy_model(dtype=torch.float32), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for one in module.parameters():
+            one.mul_(1 + 2**-8 * (2 * torch.rand(one.shape, generator=draw) - 1))
+    return module
+
+
 @pytest.mark.parametrize("case", ["ab", "gcb", "pb", "gb", "gb fd"])
 def test_under_autocast_losses_are_those_of_full_precision(case):
     module, batch = toy_model(dtype=torch.float32), toy_batch(dtype=torch.float32)
@@ -344,7 +374,13 @@ def test_under_autocast_losses_are_those_of_full_precision(case):
     half = loss_of(module, chosen, batch, autocast=lambda: torch.autocast("cpu", torch.bfloat16))
     full = loss_of(module, chosen, batch)
     assert half.dtype == torch.float32
-    assert half.item() == pytest.approx(full.item(), rel=4e-2)
+    # What full precision makes of weights rounded to bfloat16's eight digits shows how the loss takes rounding. Besides
+    # the weights, autocast rounds what enters and what leaves each product, forwards and backwards: about seven
+    # roundings instead of one, √7 times the deviation; three deviations are allowed.
+    moved = torch.tensor([loss_of(rounded(seed), chosen, batch).item() - full.item() for seed in range(12)])
+    slack = 3 * math.sqrt(7) * moved.square().mean().sqrt().item()
+    assert slack < 0.2 * full.item()
+    assert half.item() == pytest.approx(full.item(), abs=slack)
     half.backward()
     assert all(one.grad is None or one.grad.isfinite().all() for one in module.parameters())
 
@@ -397,7 +433,7 @@ def gamma_after(variant: str, *, shuffled: bool, steps: int) -> list[float]:
 
     trainer = toy_trainer(
         module,
-        [Weighted(objective=Cae(replace(chosen, shuffled=shuffled)))],
+        [weighted(objective=Cae(replace(chosen, shuffled=shuffled)))],
         batches=lambda first: iter([batch] * (steps - first)),
         loop={"steps": steps, "log_every": steps},
         before_step=look,

@@ -14,7 +14,7 @@ from clipsight.errors import ClipsightWarning, Unsupported
 from clipsight.towers.loading import Preprocess
 from clipsight.towers.preprocess import to_pixels
 from clipsight.tune.data.batch import Batch
-from clipsight.tune.data.collate import Collate, Unusable, tensors_of
+from clipsight.tune.data.collate import Collate, Unusable
 from clipsight.tune.data.crop import Crop
 from clipsight.tune.data.example import Example
 from clipsight.tune.data.loader import Loader
@@ -45,6 +45,10 @@ def example(caption="a red dog", picture=None, **given):
     return Example(
         **{"picture": photo() if picture is None else picture, "caption": caption, "spans": None, **given}
     )
+
+
+def tensors_of(batch: Batch):
+    return {name: tensor for name, tensor in vars(batch).items() if tensor is not None}
 
 
 def equal(one: Batch, other: Batch):
@@ -189,8 +193,15 @@ def test_captions_that_are_cut_are_said_once(recwarn):
 def test_what_cannot_be_used_is_named(tmp_path):
     with pytest.raises(Unusable, match=r"t.tsv:3: cannot read the picture .*gone.png"):
         collate()([(0, example(picture=tmp_path / "gone.png", key="t.tsv:3"))])
-    with pytest.raises(Unusable, match=r"5: the tokenizer finds nothing"):
-        collate()([(5, example(" "))])
+    for caption, said in (
+        (" ", "there is no word in it"),
+        ("&nbsp;", "the tokenizer finds nothing"),
+        ("a dog <end_of_text> a cat", "holds <end_of_text>, by which the model knows"),
+    ):
+        with pytest.raises(Unusable, match=f"5: .*{said}"):
+            collate()([(5, example(caption))])
+    with pytest.raises(Unusable, match=r"5: .*<start_of_text>"):
+        collate(foils=1)([(5, example(foils=("a <start_of_text> cat",)))])
 
 
 @given(

@@ -172,6 +172,66 @@ def test_data_is_of_one_kind(tmp_path, images):
     assert len(opened(str(path), images, roles="rules")) == 1
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_fingerprint_is_that_of_the_contents(tmp_path, images, cached):
+    rows = [("filepath", "title"), ("a.png", "a dog"), ("b.png", "a cat")]
+    options = {"cache": tmp_path / "cache"} if cached else {}
+
+    def mark(rows):
+        return opened(table(tmp_path / "data.tsv", rows), images, **options).about["fingerprint"]
+
+    first = mark(rows)
+    assert mark(rows) == first
+    assert mark([rows[0], ("b.png", "a dog"), ("a.png", "a cat")]) != first
+    assert mark([rows[0], rows[2], rows[1]]) != first
+    (images / "other.png").write_bytes((images / "a.png").read_bytes())
+    assert mark([rows[0], ("other.png", "a dog"), rows[2]]) == first  # the same picture elsewhere
+    one, two = (images / name for name in ("a.png", "b.png"))
+    spare = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(spare)
+    assert mark(rows) != first  # the same names and captions, the pictures exchanged
+    one.write_bytes(spare[:-1])
+    assert mark(rows) not in (first, mark([rows[0], ("b.png", "a dog"), ("b.png", "a cat")]))
+
+
+def test_fingerprints_of_pictures_are_taken_once(tmp_path, images, monkeypatch):
+    from clipsight.tune.data import files
+
+    name = table(tmp_path / "data.tsv", [("filepath", "title"), ("a.png", "a dog"), ("b.png", "a cat")])
+    read = []
+    plain = files.file_digest
+    monkeypatch.setattr(files, "file_digest", lambda *given: read.append(given) or plain(*given))
+    first = opened(name, images, cache=tmp_path / "cache").about
+    assert len(read) == 2
+    assert opened(name, images, cache=tmp_path / "cache").about == first
+    assert len(read) == 2
+    Image.new("RGB", (9, 9)).save(images / "b.png")
+    assert opened(name, images, cache=tmp_path / "cache").about != first
+    assert len(read) == 3
+
+
+def test_backslashes_in_paths(tmp_path, images):
+    rows = [("filepath", "title"), ("sub\\c.png", "a dog"), ("C:\\data\\b.png", "a cat")]
+    assert shades(opened(table(tmp_path / "data.tsv", rows), images)) == [2, 1]
+
+
+def test_captions_of_pictures_that_are_not_listed_or_twice(tmp_path, images):
+    pictures = [
+        {"id": 1, "file_name": "a.png"},
+        {"id": 1, "file_name": "b.png"},
+        {"id": 2, "file_name": "b.png"},
+    ]
+    notes = [{"image_id": n, "caption": f"picture {n}"} for n in (1, 2, 7, 7)]
+    name = coco(tmp_path / "captions.json", pictures, notes)
+    with pytest.warns(ClipsightWarning, match="3 records"):
+        examples = opened(name, images)
+    assert [one.caption for one in examples] == ["picture 1", "picture 2"]
+    reasons = [bad.reason for bad in examples.malformed]
+    assert "images[1]: the id 1 stands twice" in reasons
+    assert sum("the picture 7, which 'images' does not list" in reason for reason in reasons) == 2
+
+
 def test_nothing_to_train_on(tmp_path, images):
     name = table(tmp_path / "data.tsv", [("filepath", "title"), ("gone.png", "a dog"), ("lost.png", "a cat")])
     with pytest.raises(ValueError, match=r"the first of 2: data.tsv:2: there is no picture 'gone.png'"):

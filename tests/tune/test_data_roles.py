@@ -1,6 +1,5 @@
 """The role of every token, written out by hand; roles of captions kept between runs."""
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,9 +13,9 @@ from clipsight.errors import ClipsightWarning
 from clipsight.language.reading import read_captions
 from clipsight.roles.extract import extract_roles
 from clipsight.roles.given import roles_from_column
-from clipsight.tune.data import role_cache
+from clipsight.tune.data import phrases
 from clipsight.tune.data.batch import ROLE_NUMBERS
-from clipsight.tune.data.role_cache import FILE, cached_roles, phrases_of
+from clipsight.tune.data.phrases import find_phrases, phrases_of
 from clipsight.tune.data.role_numbers import PREPOSITIONS, Matching, role_numbers
 from tiny import past_type_checks
 from towers import hf_tiny
@@ -182,7 +181,7 @@ def asked(monkeypatch):
         seen.append(caption)
         return replace(extract_roles(caption, extractor), version=version[0])
 
-    monkeypatch.setattr(role_cache, "extract_roles", extract)
+    monkeypatch.setattr(phrases, "extract_roles", extract)
     return seen, version
 
 
@@ -192,47 +191,48 @@ CAPTIONS = ["a red car left of a dog", "two cats", "a red car left of a dog", ""
 def test_roles_are_found_once(tmp_path, asked):
     seen, version = asked
     told = []
-    found = cached_roles(CAPTIONS, "rules", cache=tmp_path, progress=lambda *said: told.append(said))
+    found = find_phrases(CAPTIONS, "rules", cache=tmp_path, progress=lambda *said: told.append(said))
     assert found == ([phrases_of(extract_roles(caption)) for caption in CAPTIONS], "1")
     assert found[0][0] == ((2, 5, "attribute"), (6, 9, "object"), (10, 17, "relation"), (20, 23, "object"))
     assert told == [("roles", 3, 3)]
     probe = seen[0]
     del seen[:]
-    assert cached_roles(CAPTIONS, "rules", cache=tmp_path) == found
+    assert find_phrases(CAPTIONS, "rules", cache=tmp_path) == found
     assert seen == [probe]
-    cached_roles([*CAPTIONS, "a third"], "rules", cache=tmp_path)
+    find_phrases([*CAPTIONS, "a third"], "rules", cache=tmp_path)
     assert seen[1:] == [probe, "a third"]
     version[0], _ = "2", seen.clear()
-    assert cached_roles(CAPTIONS, "rules", cache=tmp_path) == (found[0], "2")
+    assert find_phrases(CAPTIONS, "rules", cache=tmp_path) == (found[0], "2")
     assert set(seen) == {probe, *CAPTIONS}
 
 
 def test_the_file_holds_no_captions(tmp_path):
-    cached_roles(["a zebra"], "rules", cache=tmp_path)
-    assert b"zebra" not in (tmp_path / FILE).read_bytes()
+    find_phrases(["a zebra"], "rules", cache=tmp_path)
+    assert not any(b"zebra" in path.read_bytes() for path in tmp_path.iterdir())
 
 
 def test_several_write_at_once(tmp_path):
     groups = [[f"a dog and {n} cats of group {group}" for n in range(40)] for group in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda some: cached_roles(some, "rules", cache=tmp_path)[0], groups))
+        found = list(pool.map(lambda some: find_phrases(some, "rules", cache=tmp_path)[0], groups))
     assert found == [[phrases_of(extract_roles(one)) for one in some] for some in groups]
-    with sqlite3.connect(tmp_path / FILE) as file:
-        assert file.execute("SELECT count(*) FROM roles").fetchone() == (240,)
-    file.close()
+    assert sum(path.read_bytes().count(b'"object"') > 0 for path in tmp_path.iterdir()) == 6
 
 
-def test_a_damaged_file_is_said(tmp_path):
-    (tmp_path / FILE).write_bytes(b"this is no file of roles" * 99)
-    with pytest.warns(ClipsightWarning, match=r"roles cannot be kept in .*roles.sqlite3.*Remove that file"):
-        found, _ = cached_roles(["a dog"], "rules", cache=tmp_path)
-    assert found == [((2, 5, "object"),)]
+def test_damaged_entries_are_found_anew(tmp_path, asked):
+    seen, _ = asked
+    found = find_phrases(CAPTIONS, "rules", cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    del seen[:]
+    assert find_phrases(CAPTIONS, "rules", cache=tmp_path) == found
+    assert set(seen[1:]) == set(CAPTIONS)
 
 
 def test_roles_do_not_depend_on_processes(monkeypatch):
-    monkeypatch.setattr(role_cache, "_CHUNK", 3)
+    monkeypatch.setattr(phrases, "_CHUNK", 3)
     captions = [f"a dog behind {n} cars" for n in range(8)]
-    assert cached_roles(captions, "rules", processes=2) == cached_roles(captions, "rules")
+    assert find_phrases(captions, "rules", processes=2) == find_phrases(captions, "rules")
 
 
 def test_an_array_of_bytes():

@@ -103,6 +103,77 @@ def test_shards_of_others(tmp_path):
     assert [one.foils for one in examples] == [(), (), ("two mugs",)]
 
 
+def test_members_of_other_names(tmp_path):
+    members = {
+        "a.input.jpg": png(1), "a.caption.txt": b"a dog", "b.png": png(2), "b.seg.png": png(3), "b.txt": b"a cat",
+        "c.input.jpg": png(4), "c.target.jpg": png(5), "c.txt": b"a bus", "my.photo1.jpg": png(6),
+        "my.photo2.jpg": png(7), "d.ppm": png(8), "d.txt": b"a cup", "e.jpg": png(9), "e.png": png(9), "e.txt": b"x",
+    }  # fmt: skip
+    path = shard(tmp_path / "one.tar", members)
+    with pytest.warns(ClipsightWarning, match="3 records"):
+        examples = open_examples(str(path), DataOptions(roles="none"))
+    assert [one.caption for one in examples] == ["a dog", "a cat", "a cup"]
+    assert [read_picture(one.picture).getpixel((0, 0))[0] for one in examples] == [1, 2, 8]
+    assert [bad.reason.partition(":")[0] for bad in examples.malformed] == [
+        "sample c",
+        "sample my",
+        "sample e",
+    ]
+    assert "c.input.jpg, c.target.jpg. Members are called KEY.jpg" in examples.malformed[0].reason
+
+
+def test_a_member_that_stands_twice_is_named(tmp_path):
+    path = tmp_path / "one.tar"
+    with tarfile.open(path, "w") as file:
+        for caption in (b"a dog", b"a cat"):
+            for name, content in (("a.jpg", png()), ("a.txt", caption)):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                file.addfile(entry, io.BytesIO(content))
+    with pytest.raises(ValueError, match=r"it has 2 members for its picture: a.jpg, a.jpg"):
+        open_examples(str(path))
+
+
+def test_spoiled_records_of_samples(tmp_path):
+    members = {}
+    for n, record in enumerate(
+        (b'{"caption": "a", "caption": "b"}', b'{"caption": "caf\xe9"}', b"[" * 100_000)
+    ):
+        members |= {f"{n}.jpg": png(), f"{n}.json": record}
+    members |= {"3.jpg": png(), "3.txt": b"caf\xe9", "4.jpg": b"", "4.txt": b"a dog"}
+    with pytest.raises(ValueError, match=r"the first of 5: .*'caption' stands twice"):
+        open_examples(str(shard(tmp_path / "one.tar", members)))
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[[[", "offset", "flip"])
+def test_a_damaged_index_is_made_again(tmp_path, damage):
+    path = shard(
+        tmp_path / "one.tar", {"a.png": png(4), "a.txt": b"a dog", "b.png": png(5), "b.txt": b"a cat"}
+    )
+    options = DataOptions(cache=tmp_path / "cache", roles="none")
+    before = open_examples(str(path), options)
+    (index,) = (tmp_path / "cache").iterdir()
+    content = index.read_bytes()
+    if damage == "offset":
+        damage = content.replace(b'"start": 512', b'"start": 513')
+        assert damage != content
+    elif damage == "flip":
+        damage = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+    index.write_bytes(damage)
+    after = open_examples(str(path), options)
+    assert [one.caption for one in after] == ["a dog", "a cat"]
+    assert [read_picture(one.picture).getpixel((0, 0))[0] for one in after] == [4, 5]
+    assert after.about == before.about
+
+
+def test_a_shard_that_changes_under_a_run_is_refused(tmp_path):
+    path = shard(tmp_path / "one.tar", {"a.png": png(4), "a.txt": b"a dog"})
+    examples = open_examples(str(path))
+    shard(path, {"a.png": png(5), "a.txt": b"a dog"})
+    with pytest.raises(PictureError, match="the shard was changed since it was opened"):
+        examples[0]
+
+
 def test_samples_that_cannot_be_used(tmp_path):
     members = {
         "a.png": png(), "a.txt": b"a dog", "b.txt": b"no picture", "c.png": png(), "d.png": png(), "d.txt": b"  ",
@@ -181,7 +252,7 @@ def test_the_world(scenes):
 def test_scenes_are_drawn_once_and_go_on(tmp_path, monkeypatch, scenes):
     monkeypatch.setattr(scenes_file, "PIECE", 4)
     drawn, told = [], []
-    plain = scenes_file._draw
+    plain = scenes_file._drawn
 
     def draw(piece):
         if len(drawn) == 2:
@@ -189,12 +260,12 @@ def test_scenes_are_drawn_once_and_go_on(tmp_path, monkeypatch, scenes):
         drawn.append(piece.start)
         return plain(piece)
 
-    monkeypatch.setattr(scenes_file, "_draw", draw)
+    monkeypatch.setattr(scenes_file, "_drawn", draw)
     options = DataOptions(cache=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         open_examples("world:5:12", options)
     assert drawn == [0, 4]
-    monkeypatch.setattr(scenes_file, "_draw", lambda piece: drawn.append(piece.start) or plain(piece))
+    monkeypatch.setattr(scenes_file, "_drawn", lambda piece: drawn.append(piece.start) or plain(piece))
     examples = open_examples("world:5:12", options, progress=lambda *said: told.append(said))
     assert drawn == [0, 4, 8]
     assert told == [("scenes", 12, 12)]
@@ -211,8 +282,12 @@ def test_scenes_are_drawn_once_and_go_on(tmp_path, monkeypatch, scenes):
     with_more = open_examples("world:5:14", options)
     assert drawn == [0, 4, 8, 0, 4, 8, 12]  # the last: the call without a cache drew all, this one the rest
     assert with_more[len(examples)].key == "world:5/12"
+    for path in tmp_path.iterdir():
+        path.unlink()  # as another process that needs the room
+    assert np.array_equal(pickle.loads(pickle.dumps(again))[0].picture, again[0].picture)
 
 
+@pytest.mark.slow
 def test_scenes_do_not_depend_on_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(scenes_file, "PIECE", 2)
     alone = open_examples("world:5:5")

@@ -58,3 +58,17 @@ SHAP = Citation(
     repository="",
     commit="",
 )
+EXACT = Citation(
+    title="The exact map, for tokens and patches together",
+    arxiv="",
+    venue="clipsight's own derivation",
+    repository="",
+    commit="",
+)
+DIRECT_EFFECTS = Citation(
+    title="Interpreting CLIP's Image Representation via Text-Based Decomposition",
+    arxiv="2310.05916",
+    venue="ICLR 2024",
+    repository="",
+    commit="",
+)

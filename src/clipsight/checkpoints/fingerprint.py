@@ -1,18 +1,15 @@
 """A short name for a set of weights, to tell results of different weights apart."""
 
 import hashlib
-import json
 from collections.abc import Mapping
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clipsight.checkpoints.weight_files import WeightFile
-from clipsight.store.disk import entry_name, open_cache
+from clipsight.store import code_of, open_store
 
 _DIGITS = 12
 _WORTH_KEEPING = 64 * 2**20
@@ -43,28 +40,19 @@ def remembered_fingerprint(module: nn.Module, file: WeightFile, model_cfg: Mappi
 
     The file counts as the same while its inode, size and both of its times stay the same.
     """
-    kept_on_disk = open_cache() if file.size >= _WORTH_KEEPING else None
-    if kept_on_disk is None:
+    store = open_store() if file.size >= _WORTH_KEEPING else None
+    if store is None:
         return fingerprint(module)
-    made_by = [version("open_clip_torch"), own_code()]
-    depends = [str(file.path.resolve()), file.stamp, file.entry, model_cfg, made_by]
-    name = entry_name("weights", json.dumps(depends, sort_keys=True).encode())
-    if (kept := kept_on_disk.read(name)) is not None:
+    facts = {
+        "file": [str(file.path.resolve()), list(file.stamp), file.entry],
+        "model_cfg": model_cfg,
+        "made_by": [version("open_clip_torch"), code_of("checkpoints", "towers")],
+    }
+    if (kept := store.get("weights", facts)) is not None:
         return kept.decode()
     mark = fingerprint(module)
-    kept_on_disk.write(name, mark.encode())
+    store.put("weights", facts, mark.encode())
     return mark
-
-
-@cache
-def own_code() -> str:
-    """Hash of the source that makes features of weights and texts: what it worked out is not another version's."""
-    house = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    rooms = ("checkpoints", "language", "towers")
-    for file in sorted(file for room in rooms for file in (house / room).rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def as_bytes(tensor: Tensor) -> memoryview:

@@ -4,10 +4,12 @@ from clipsight.features.adapt_to_depth import Fitted, adapt_to_depth, why_not
 from clipsight.features.blocks import Span
 from clipsight.features.branches import Applied, Averaged, Bias, Branch, Heads, Identity, Kernel, Term
 from clipsight.features.citation import Citation, Published
+from clipsight.features.dataset_setting import DatasetSetting
 from clipsight.features.edit import Denoise, Refocus
-from clipsight.features.executor import ImageFeatures, ImagePass, run
+from clipsight.features.executor import ImagePass, run
 from clipsight.features.feedback import second_pass
 from clipsight.features.heads import HeadChoice
+from clipsight.features.image_features import ImageFeatures
 from clipsight.features.maps import (
     Attention,
     Balanced,
@@ -33,8 +35,8 @@ from clipsight.features.recipe import (
 from clipsight.features.recipes import BUILT_IN
 from clipsight.features.registry import get_recipe, recipe_ids, register
 from clipsight.features.repair import ClassFocus, LargestNorm, LocalOutliers, Repair
-from clipsight.features.steps import DatasetSetting
 from clipsight.features.token_streams import Entered, MeanStream, Plus, Repaired, SideOutput, Total, after
+from clipsight.features.trunk import Trunk
 
 for _recipe in BUILT_IN:
     register(_recipe)
@@ -86,6 +88,7 @@ __all__ = [
     "Stream",
     "Term",
     "Total",
+    "Trunk",
     "Unit",
     "adapt_to_depth",
     "after",

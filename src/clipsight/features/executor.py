@@ -9,7 +9,6 @@ network there.
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,24 +22,11 @@ from clipsight.errors import Unsupported
 from clipsight.features.adapt_to_depth import Fitted, adapt_to_depth, why_not
 from clipsight.features.branches import Heads, Kernel
 from clipsight.features.context import BlockStep, Detector, Record, TokenMap, TokenStream
+from clipsight.features.image_features import ImageFeatures
 from clipsight.features.recipe import Accumulate, ClassToken, EveryBlock, Recipe, Stream
 from clipsight.features.registry import get_recipe
-from clipsight.towers.view import BlockView, VisionView
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ImageFeatures:
-    """What one pass gives, in the tower's dtype, after the final norm and projection, not L2-normalised.
-
-    Attributes:
-        patches: one feature per patch, rows top to bottom, columns left to right.
-        pooled: the tower's own image feature (`encode_image`), whatever the recipe.
-        levels: of recipes with path=EveryBlock() the patch features of every block's read-out, first to last.
-    """
-
-    patches: Float[Tensor, "B h w E"]
-    pooled: Float[Tensor, "B E"]
-    levels: Float[Tensor, "L B h w E"] | None = None
+from clipsight.features.trunk import Trunk, onward
+from clipsight.towers.view import VisionView
 
 
 def run(
@@ -70,7 +56,8 @@ def run(
 class ImagePass:
     """The trunk run once for a recipe, with all that was kept of it: features, maps, flagged patches.
 
-    Arguments as in `run`. A recipe's pieces are values, so what a method saw on its way can be asked for by name:
+    Arguments as in `run`; given a `Trunk` of the same images, a recipe that leaves it alone goes on from what is kept
+    there. A recipe's pieces are values, so what a method saw on its way can be asked for by name:
     `ImagePass(view, images, "sc_clip").flags(LocalOutliers(Entered()))` are the patches that SC-CLIP repairs. It keeps
     what it makes, so one thread at a time may ask it.
 
@@ -85,6 +72,7 @@ class ImagePass:
         images: Float[Tensor, "B 3 H W"],
         recipe: str | Recipe,
         given: Mapping[str, Tensor] | None = None,
+        trunk: Trunk | None = None,
     ) -> None:
         self.view = view
         fitted = adapt_to_depth(get_recipe(recipe), view) if isinstance(recipe, str) else Fitted(recipe)
@@ -94,6 +82,7 @@ class ImagePass:
         self.prefix, self.depth, self.level = view.prefix, len(self.blocks), len(self.blocks)
         self.edited, self.batch = False, len(images)
         self.scratch: dict[Any, Any] = {}
+        self.entered: Tensor
         self._given = dict(given or {})
         self._sums: dict[Record, Tensor] = {}
         self._tokens: dict[TokenStream, Tensor] = {}
@@ -101,8 +90,16 @@ class ImagePass:
         self._flags: dict[Detector, Tensor] = {}
         self._normed: list[Tensor] = []
         self._check()
-        self._run_trunk(view.embed(images, self.recipe.positions))
-        self._pooled = view.encode(images, self.recipe.positions) if self.edited else None
+        positions = self.recipe.positions
+        if trunk is not None and not trunk.serves(positions):
+            raise ValueError(
+                f"recipe {self.recipe.id!r} places patches by {positions!r}, and the trunk by {trunk.positions!r}: "
+                "give one of its own."
+            )
+        own = Trunk(view, images, positions)
+        self._trunk = own if trunk is None or self.recipe.edit is not None else trunk
+        self._run_trunk()
+        self._plain = trunk or (Trunk(view, images, positions) if self.edited else self._trunk)
 
     def features(
         self, recipe: Recipe | None = None, given: Mapping[str, Tensor] | None = None
@@ -116,14 +113,16 @@ class ImagePass:
         """
         if recipe is not None:
             return self._beside(recipe, given or {}).features()
-        stream, original = self._head("patches")
-        h = self.grid[0]
-        pooled = self.view.pool(original) if self._pooled is None else self._pooled
+        stream, pooled, h = self._head("patches"), self.pooled(), self.grid[0]
         if not isinstance(self.recipe.path, EveryBlock):
             patches = rearrange(self.view.readout(stream), "B (h w) E -> B h w E", h=h)
             return ImageFeatures(patches=patches, pooled=pooled)
         every = rearrange(self.view.readout(stream), "(L B) (h w) E -> L B h w E", L=self.depth, h=h)
         return ImageFeatures(patches=every[-1], pooled=pooled, levels=every)
+
+    def pooled(self) -> Float[Tensor, "B E"]:
+        """The tower's own image feature, whatever the recipe; made once for all recipes of a trunk."""
+        return self._plain.pooled(None if self.edited else self._since)
 
     def class_token(self) -> Float[Tensor, "B E"]:
         """The class token's own row of the recipe's last block, read out; what some programs return beside the patches.
@@ -140,11 +139,11 @@ class ImagePass:
             )
         recipe, last = self.recipe, self.blocks[-1]
         if any(kernel.keys != "all" for kernel in recipe.kernels):
-            return self.view.readout(self._head("patches")[1])[:, 0]
+            return self.view.readout(self._trunk.left(self._since))[:, 0]
         if isinstance(recipe.path, EveryBlock):
             rows = last.merge(recipe.kernel.output(self._heads(self.entered, recipe.kernel, "all")))
         else:
-            rows = self._head("all")[0]
+            rows = self._head("all")
         return self.view.readout(rows[:, : self.prefix])[:, 0]
 
     def weights(self) -> Float[Tensor, "B K R S"]:
@@ -231,43 +230,45 @@ class ImagePass:
         if reason := why_not(recipe, self.view):
             raise Unsupported(f"recipe {recipe.id!r} cannot run on this image tower: {reason}")
 
-    def _run_trunk(self, x: Float[Tensor, "B S D"]) -> None:
+    def _run_trunk(self) -> None:
         """Run the blocks before the head, and the last one too if something is recorded of it."""
         recipe = self.recipe
         due = {record: record.span.indices(self.depth) for record in recipe.records}
         before_head = self.depth - recipe.path.count(self.depth)
-        self.entered = x
-        for index, block in enumerate(self.blocks, start=1):
-            if index > max([before_head, *(indices[-1] for indices in due.values())]):
-                break
-            self.entered = x
-            if isinstance(recipe.path, EveryBlock):
-                self._normed.append(block.norm1(x))
-            x = self._step(block, x, [record for record, indices in due.items() if index in indices])
-            if index <= before_head:
-                self.entered = x
-        self._left = x if x is not self.entered else None
+        every_block = isinstance(recipe.path, EveryBlock)
+        last = max([before_head, *(indices[-1] for indices in due.values())])
+        for number in range(1, last + 1):
+            if number == before_head + 1:
+                self.entered = self._trunk.entering(number)
+            elif every_block:
+                self._normed.append(self.blocks[number - 1].norm1(self._trunk.entering(number)))
+            records = [record for record, indices in due.items() if number in indices]
+            if records or recipe.edit is not None:
+                self._step(number, records)
+        if last == before_head:
+            self.entered = self._trunk.entering(before_head + 1)
 
-    def _step(
-        self, block: BlockView, x: Float[Tensor, "B S D"], records: Sequence[Record]
-    ) -> Float[Tensor, "B S D"]:
+    def _step(self, number: int, records: Sequence[Record]) -> None:
         """One block of the trunk, edited, with what is recorded of it."""
-        edit, step = self.recipe.edit, BlockStep(block, x, self.prefix)
+        trunk, edit, block = self._trunk, self.recipe.edit, self.blocks[number - 1]
+        x = trunk.entering(number)
+        step = BlockStep(block, x, self.prefix)
         made = {record: record.read(step) for record in records if not record.reads_after}
-        if made or (edit is not None and edit.changes_attention):
-            x = onward(block, x, block.merge(self._own_attention(step)))
-        else:
-            x = block(x)
+        in_parts = bool(made) or (edit is not None and edit.changes_attention)
+        if in_parts and number + 1 not in trunk:
+            trunk.put(number + 1, onward(block, x, block.merge(self._own_attention(step))))
         if edit is not None:
-            patches = x[:, self.prefix :]
+            after = trunk.entering(number + 1)
+            patches = after[:, self.prefix :]
             changed = edit.patches(patches, self.grid)
             if changed is not patches:
-                x, self.edited = torch.cat([x[:, : self.prefix], changed], dim=1), True
-        step.after = x
+                self.edited = True
+                trunk.put(number + 1, torch.cat([after[:, : self.prefix], changed], dim=1))
+        if edit is not None or len(made) < len(records):
+            step.after = trunk.entering(number + 1)
         for record in records:
             new = made[record] if record in made else record.read(step)
             self._sums[record] = self._sums[record] + new if record in self._sums else new
-        return x
 
     def _own_attention(self, step: BlockStep) -> Float[Tensor, "B K S d"]:
         edit, weights = self.recipe.edit, step.made_weights()
@@ -278,23 +279,23 @@ class ImagePass:
         q, k, v = step.parts.values()
         return F.scaled_dot_product_attention(q, k, v, scale=step.block.scale)
 
-    def _head(self, rows: str) -> tuple[Float[Tensor, "BL R D"], Float[Tensor, "B P D"]]:
-        """What is read out as patches (with rows="all" the prefix's own rows before them), and what the tower pools."""
+    def _head(self, rows: str) -> Float[Tensor, "BL R D"]:
+        """What is read out as patches; with rows="all" the prefix's own rows before them."""
         recipe = self.recipe
         if recipe.is_plain:
-            x = self.blocks[-1](self.entered) if self.blocks else self.entered
-            return x if rows == "all" else x[:, self.prefix :], x
+            x = self._trunk.entering(self.depth + 1, self._since)
+            return x if rows == "all" else x[:, self.prefix :]
         if isinstance(recipe.path, Accumulate):
             return self._accumulated(recipe.path.count(self.depth), rows)
         if isinstance(recipe.path, EveryBlock):
-            return self._every_block(), self._original()
+            return self._every_block()
         total: Tensor | None = None
         for stream, kernel in zip(recipe.streams, recipe.kernels, strict=True):
             out = self._through_last(stream, kernel, rows)
             out = out if stream.weight == 1 else stream.weight * out
             total = out if total is None else total + out
         assert total is not None  # a recipe has at least one stream
-        return total, self._original()
+        return total
 
     def _through_last(self, stream: Stream, kernel: Kernel, rows: str) -> Float[Tensor, "B R D"]:
         recipe, last = self.recipe, self.blocks[-1]
@@ -328,16 +329,10 @@ class ImagePass:
     def _entered_normed(self) -> Float[Tensor, "B S D"]:
         return self.blocks[-1].norm1(self.entered)
 
-    def _original(self) -> Float[Tensor, "B P D"]:
-        """What the tower pools, after the last block's own attention and network: the prefix alone where that does."""
-        if self._left is not None:
-            return self._left
-        last = self.blocks[-1]
-        if self.view.pools != "class":
-            return last(self.entered)
-        y = self._entered_normed
-        prefix = self.entered[:, : self.prefix]
-        return onward(last, prefix, last.merge(last.attend_rows(y[:, : self.prefix], y)))
+    @property
+    def _since(self) -> tuple[int, Tensor]:
+        """Number and tokens of the first block of the head."""
+        return self.depth - self.recipe.path.count(self.depth) + 1, self.entered
 
     def _every_block(self) -> Float[Tensor, "LB N D"]:
         """Read-outs of all blocks, the first block's pictures first."""
@@ -350,33 +345,24 @@ class ImagePass:
             self.level = self.depth
         return torch.cat(made)
 
-    def _accumulated(self, count: int, rows: str) -> tuple[Float[Tensor, "B R D"], Float[Tensor, "B P D"]]:
+    def _accumulated(self, count: int, rows: str) -> Float[Tensor, "B R D"]:
         """The kernel's outputs over the last `count` blocks, beside the original path."""
-        recipe, x = self.recipe, self.entered
+        recipe, trunk, total = self.recipe, self._trunk, None
         first = 0 if rows == "all" else self.prefix
-        entered, total = x[:, first:], None
-        for block in self.blocks[-count:]:
+        for number in range(self.depth - count + 1, self.depth + 1):
+            block, x = self.blocks[number - 1], trunk.entering(number, self._since)
             y = block.norm1(x)
-            only_prefix = block is self.blocks[-1] and self.view.pools == "class"
-            letters = recipe.kernel.letters if only_prefix else "qkv"
+            only_prefix = number == self.depth and self.view.pools == "class"
+            goes_on = not only_prefix and number + 1 not in trunk
+            letters = "qkv" if goes_on else recipe.kernel.letters
             heads = Heads(block, y, self, patch_keys=False, rows=rows, letters=letters)
             new = block.merge(recipe.kernel.output(heads))
             total = new if total is None else total + new
-            if only_prefix:
-                own, x = block.attend_rows(y[:, : self.prefix], y), x[:, : self.prefix]
-            else:
+            if goes_on:
                 q, k, v = (heads.part(letter) for letter in "qkv")
                 own = F.scaled_dot_product_attention(q, k, v, scale=block.scale)
-            x = onward(block, x, block.merge(own))
+                trunk.put(number + 1, onward(block, x, block.merge(own)))
+            elif only_prefix:
+                trunk.left(normed=y)
         assert total is not None  # every path has at least one block
-        return entered + total if recipe.residual == "keep" else total, x
-
-
-def onward(
-    block: BlockView, x: Float[Tensor, "B S D"], merged: Float[Tensor, "B S _"]
-) -> Float[Tensor, "B S _"]:
-    """What leaves a block whose merged attention is `merged`: residual and network, or of a pool that alone."""
-    if not block.residual:
-        return merged
-    x = x + merged
-    return x + block.ffn(x)
+        return self.entered[:, first:] + total if recipe.residual == "keep" else total

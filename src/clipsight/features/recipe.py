@@ -15,11 +15,12 @@ from clipsight.features.branches import Applied, Bias, Branch, Kernel
 from clipsight.features.citation import Citation, Published
 from clipsight.features.context import Record, TokenMap
 from clipsight.features.context import TokenStream as TokenSource
+from clipsight.features.dataset_setting import DatasetSetting
 from clipsight.features.edit import TrunkEdit
 from clipsight.features.maps import Given, Smooth
 from clipsight.features.repair import ClassFocus
 from clipsight.features.rules import broken
-from clipsight.features.steps import AdjustTexts, DatasetSetting, Feedback, LevelScores, ScoreStep
+from clipsight.features.steps import ScoreStep
 from clipsight.features.token_streams import Entered
 from clipsight.towers.positions import POSITION_RULES
 from clipsight.towers.view import PositionRule
@@ -179,8 +180,8 @@ class Recipe:
                 raise broken(
                     "stream-weights", f"weight={stream.weight!r}{where}", cause, "leave the stream out"
                 )
-        own = [step for step in self.scoring if not isinstance(step, Feedback)]
-        if any(isinstance(step, AdjustTexts | LevelScores) for step in own[1:]):
+        own = [step for step in self.scoring if step.gives_scores]
+        if any(step.begins_anew for step in own[1:]):
             cause = "it makes scores anew from features, so that the steps before it would be lost"
             raise broken("score-order", f"scoring={self.scoring}{where}", cause, "it first")
         if not isinstance(self.path, LastBlock):
@@ -270,7 +271,7 @@ class Recipe:
     @property
     def has_own_scores(self) -> bool:
         """True when the method ends in scores of its own, which are no cosines of features."""
-        return any(not isinstance(step, Feedback) for step in self.scoring)
+        return any(step.gives_scores for step in self.scoring)
 
     @property
     def needs_class_token(self) -> bool:

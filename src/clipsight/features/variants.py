@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from clipsight.features.dataset_setting import KEYS, DatasetSetting
 from clipsight.features.recipe import Recipe
-from clipsight.features.steps import KEYS, DatasetSetting
 
 TOWERS = {"b16": "ViT-B-16", "b32": "ViT-B-32", "l14": "ViT-L-14"}
 

@@ -20,7 +20,7 @@ PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray
 _ADDRESS = re.compile(r"(?i)(?P<scheme>[a-z][a-z0-9+.-]+):/|data:[^/]*[/,;]")
 """What begins like an address; one letter before the colon is a drive of Windows."""
 
-_DRAWINGS = {"EPS": "PostScript", "WMF": "Windows Metafile"}
+DRAWINGS = {"EPS": "PostScript", "WMF": "Windows Metafile"}
 """Formats of Pillow that are programs or commands to draw by, which need other programs to become pixels."""
 
 _MOVING = {
@@ -92,7 +92,7 @@ def _from_file(path: str, value_range: ValueRange | None) -> tuple[Image.Image, 
     if problem := _why_no_file(path):
         raise PictureError(f"cannot read the picture {name}: {problem}.")
     with refusing_broken(name, advice="copy or download it again"), Image.open(path) as image:
-        if kind := _DRAWINGS.get(image.format or ""):
+        if kind := DRAWINGS.get(image.format or ""):
             raise PictureError(
                 f"cannot read the picture {name}: it is a drawing in {kind}, not pixels; save it as PNG."
             )

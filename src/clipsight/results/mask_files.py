@@ -9,7 +9,7 @@ from jaxtyping import Bool, Integer
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from .palette import Colour
+from clipsight.draw.palette import Colour
 
 Ring = list[list[float]]
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from clipsight.draw.wording import printable
 from clipsight.untrusted import strings
 
+MOST_NAMES = 12  # of a contrast, in a table; the .json has all
 CONTRASTS = ("none", "labels", "empty", "names")
 
 
@@ -31,6 +33,9 @@ class Provenance:
     size: tuple[int, int]  # (H, W) pixels that the model saw
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()  # fallbacks, limits and warnings, one plain sentence each
+    noise_level: float | int = (
+        0.0  # size of scores where nothing is; drawings' scales are no narrower; 0 if unknown
+    )
     activation: str = ""  # what ran and who said so: "QuickGELU, by the tag 'openai'"; "" in old files
 
     def __post_init__(self) -> None:
@@ -55,14 +60,11 @@ class Provenance:
             h, w = getattr(self, name)
             object.__setattr__(self, name, (int(h), int(w)))
 
-    def noting(self, notes: tuple[str, ...]) -> "Provenance":
-        """The same with further notes before the others, each once."""
-        return replace(self, notes=tuple(dict.fromkeys((*notes, *self.notes))))
-
     @property
     def unit(self) -> str:
-        """Unit of the scores: "cosine", or "cosine difference" where a contrast was subtracted."""
-        return "cosine" if self.contrast == "none" else "cosine difference"
+        """Unit of the scores: "cosine" or what the method says of itself, its difference where there was a contrast."""
+        said = str(self.settings.get("unit", "cosine"))
+        return said if self.contrast == "none" else f"{said} difference"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` is its inverse."""
@@ -87,7 +89,29 @@ class Provenance:
             versions=data["versions"],
             notes=strings(data.get("notes", ()), "notes"),
             activation=data.get("activation", ""),
+            noise_level=float(data.get("noise_level", 0.0)),
         )
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(name, value) of everything, for a table that people read."""
+        h, w = self.grid
+        height, width = self.size
+        names = ", ".join(map(printable, self.contrast_texts[:MOST_NAMES]))
+        more = len(self.contrast_texts) - MOST_NAMES
+        names += f" and {more} more" if more > 0 else ""
+        rows = [
+            ("model", f"{self.model} {self.pretrained or ''}".strip()),
+            ("weights", self.fingerprint),
+            ("method", self.method),
+            ("settings", json.dumps(self.settings, ensure_ascii=False)),
+            ("contrast", self.contrast + (f": {names}" if names else "")),
+            ("templates", " | ".join(self.templates) or "texts as given"),
+            ("grid", f"{h} rows × {w} columns"),
+            ("seen at", f"{width} × {height} px"),
+            *([("noise level", f"{self.noise_level:.3g}")] if self.noise_level else []),
+            ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
+        ]
+        return rows + [("note", note) for note in self.notes]
 
     def line(self) -> str:
         """One line for the foot of a drawing."""

@@ -13,6 +13,9 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from clipsight.draw import caption_sheet
+
+from . import words_text
 from .io import (
     FORMAT,
     atomic_write,
@@ -24,7 +27,10 @@ from .io import (
     suffix_of,
     write_npz,
 )
+from .pages import words_notebook, words_page
 from .provenance import Provenance
+from .shown import Shown
+from .words_facts import caption_facts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,7 +77,7 @@ class RoleShare:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WordAttribution:
+class WordAttribution(Shown):
     """One caption, and how much of its match with a picture each of its words carries, by one method.
 
     Scores are raw and signed; they are scaled in drawings alone. Merged by "sum", the scores of words and marks, start,
@@ -158,15 +164,11 @@ class WordAttribution:
 
     def __str__(self) -> str:
         """The caption and its words as plain text; `rich.print` shows it in colour."""
-        from . import words_text
-
-        return words_text.plain(self)
+        return words_text.plain(caption_facts(self))
 
     def __rich__(self) -> "RenderableType":
         """In colour, for rich's consoles."""
-        from . import words_text
-
-        return words_text.coloured(self)
+        return words_text.coloured(caption_facts(self))
 
     def __len__(self) -> int:
         """The number of words."""
@@ -260,17 +262,21 @@ class WordAttribution:
         known = [word for word in self.words if word.score == word.score]
         return sorted(known, key=lambda word: -word.score)[: max(n, 0)]
 
-    def figure(self) -> Image.Image:
-        """The picture, the caption in colour and a bar for each word on one sheet, RGB, about 1,440 pixels wide."""
-        from . import words_figure
+    def grid(self) -> Image.Image:
+        """The picture, the caption in colour and a bar for each word on one sheet, RGB, 1,440 pixels wide."""
+        return caption_sheet(caption_facts(self))
 
-        return words_figure.draw(self)
+    def figure(self) -> Image.Image:
+        """The same as `grid()`, by its former name."""
+        return self.grid()
+
+    def lines(self) -> list[str]:
+        """The caption and its words as plain text."""
+        return str(self).splitlines()
 
     def to_html(self) -> str:
         """One page without outside parts: the caption in colour, its words, tokens and how this was made."""
-        from . import words_page
-
-        return words_page.page(self)
+        return words_page(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the picture; None stands for NaN and infinity. `from_dict` reads it."""
@@ -313,7 +319,7 @@ class WordAttribution:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the result; the suffix chooses the format. Gives back the path.
 
-        .png the sheet of `figure()`, with all numbers inside the file · .html one page with no outside parts · .json
+        .png the sheet of `grid()`, with all numbers inside the file · .html one page with no outside parts · .json
         everything but the picture · .npz everything. Errors as for `Explanation.save`.
         """
         suffix = suffix_of(path, SUFFIXES)
@@ -362,15 +368,11 @@ class WordAttribution:
             "provenance": self.provenance.to_dict(),
         }
 
-    def _png(self) -> bytes:
-        from .figure import png_bytes
-
-        return png_bytes(self.figure(), json_bytes(self.to_dict()).decode().strip())
+    def _settings(self) -> dict[str, Any]:
+        return self.to_dict()
 
     def _repr_html_(self) -> str:
-        from . import words_page
-
-        return words_page.notebook(self)
+        return words_notebook(self)
 
 
 _WORDS = ("caption", "dropped", "unit", "merge", "roles_by", "source")

@@ -11,9 +11,8 @@ from functools import cache
 from importlib.metadata import version
 
 from clipsight.errors import Unsupported
-from clipsight.roles.cleaned import as_read
 from clipsight.roles.nearest import nearest_links, nearest_relations
-from clipsight.roles.schema import CaptionRoles, Role, RoleWord, find_words, words_of
+from clipsight.roles.schema import CaptionRoles, Role, RoleWord, read_words
 from clipsight.roles.word_files import word_set
 
 TEXTBLOB_MAPPING = "1"
@@ -33,8 +32,8 @@ def roles_by_textblob(caption: str) -> CaptionRoles:
     Raises:
         Unsupported: TextBlob is not installed.
     """
-    words, read = find_words(caption), as_read(caption)
-    tags = _tags(read, words_of(read))
+    read, inner, words = read_words(caption)
+    tags = _tags(read, inner)
     after = [*tags[1:], ""][: len(tags)]
     roles: tuple[Role, ...] = tuple(
         _role(word.text.lower(), *pair) for word, *pair in zip(words, tags, after, strict=True)

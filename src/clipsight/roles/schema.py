@@ -191,10 +191,30 @@ def find_words(caption: str) -> tuple[RoleWord, ...]:
     read = as_read(caption)
     found = words_of(read)
     spans = in_caption(caption, read, [(word.start, word.end) for word in found])
-    return tuple(
-        RoleWord(text=word.text, start=start, end=end)
-        for word, (start, end) in zip(found, spans, strict=True)
-    )
+    words: list[RoleWord] = []
+    for word, (start, end) in zip(found, spans, strict=True):
+        start = max(start, words[-1].end if words else 0)  # no character belongs to two words
+        if start < end:
+            words.append(RoleWord(text=word.text, start=start, end=end))
+    return tuple(words)
+
+
+def read_words(caption: str) -> tuple[str, tuple[RoleWord, ...], tuple[RoleWord, ...]]:
+    """(text as read, its words with places there, the same words with places in the caption), as many of each.
+
+    Where two words have one place in the caption, as in some damaged Unicode, the text is that of the words that are
+    left, one after the other.
+    """
+    read, words = as_read(caption), find_words(caption)
+    inner = words_of(read)
+    if len(inner) == len(words):
+        return read, inner, words
+    read = " ".join(word.text for word in words)
+    at, placed = 0, []
+    for word in words:
+        placed.append(RoleWord(text=word.text, start=at, end=at + len(word.text)))
+        at += len(word.text) + 1
+    return read, tuple(placed), words
 
 
 def words_of(read: str) -> tuple[RoleWord, ...]:

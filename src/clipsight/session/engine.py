@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
-from threading import Lock
-from typing import Any
+from threading import Lock, local
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +24,7 @@ from clipsight.features import (
     ImageFeatures,
     ImagePass,
     Recipe,
+    Trunk,
     adapt_to_depth,
     get_recipe,
     recipe_ids,
@@ -36,20 +38,40 @@ from clipsight.results import Provenance
 from clipsight.scoring import ContrastKind, contrast_maps, pooled_similarity
 from clipsight.scoring.choice import same_names
 from clipsight.scoring.presence import MIN_NAMES, presence
+from clipsight.session.neutral import arithmetic_state, neutral
 from clipsight.session.text_cache import TextCache
 from clipsight.session.text_store import text_store
+from clipsight.session.weight_watch import Marks, weight_marks
 from clipsight.towers.card import Card
 from clipsight.towers.encode_texts import encode_empty, encode_ids, encode_texts
 from clipsight.towers.families import towers_of
-from clipsight.towers.loading import Loaded
+from clipsight.towers.loading import LIVE, Loaded
 from clipsight.towers.preprocess import Fit, Resolution, fit_size, to_pixels
 from clipsight.towers.view import VisionView
 
 Templates = str | Sequence[str] | None
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _asked(method: Method) -> Method:
+    """A method that runs as part of a question, or is one by itself."""
+
+    @wraps(method)
+    def run(self: "Engine", *given: Any, **more: Any) -> Any:
+        with self.asked():
+            return method(self, *given, **more)
+
+    return cast(Method, run)
+
+
 _KEPT = 16
 _TAIL = 100
+NOISE_LOGITS = 1.8
+"""Noise level of models whose card has none, divided by their logit scale. It is the median of the bundled model's
+(`scripts/measure_noise.py`: absent nouns, clip_surgery), and low on purpose: a level too high would fade what is there.
+"""
 """Characters shown of either end of what a model cannot see of a text."""
 _MORE_PATCHES = (
     "The model's own picture processor takes at most {0:,} patches; {1:,} were used as asked. Leave resolution out for "
@@ -68,16 +90,21 @@ class Engine:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        towers = towers_of(loaded.module, getattr(loaded.tokenizer, "context_length", None))
-        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
+        self._look()
         self._fit_notes: dict[Recipe, tuple[str, ...]] = {}
         self._lock = Lock()
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
         self._disk = text_store(loaded.module, loaded.tokenizer, self.text_view.context)
         self._cache = TextCache(disk=self._disk)
         self._kept: dict[Hashable, Any] = {}
-        self._weights = self._weight_marks()
-        self._fingerprint = loaded.fingerprint
+        self._question = local()
+        self._weights = self._marks()
+        self._fingerprint: str | None = loaded.fingerprint
+
+    def _look(self) -> None:
+        """Views of the towers as they are; some of what they say, such as whether a mask is causal, is in buffers."""
+        towers = towers_of(self.loaded.module, getattr(self.loaded.tokenizer, "context_length", None))
+        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
 
     @property
     def device(self) -> torch.device:
@@ -92,8 +119,10 @@ class Engine:
     @property
     def fingerprint(self) -> str:
         """Short hash of the weights as they are now."""
-        self._text_cache()
-        return self._fingerprint
+        with self.asked():
+            if self._fingerprint is None:
+                self._fingerprint = fingerprint(self.loaded.module)
+            return self._fingerprint
 
     @property
     def logit_scale(self) -> float:
@@ -122,6 +151,7 @@ class Engine:
         note = () if resolution in ("native", "square", native) else (_ONE_SIZE.format(*native),)
         return Fit(size=native, notes=note)
 
+    @_asked
     def pixels(self, picture: Image.Image, fit: Fit) -> Float[Tensor, "1 3 H W"]:
         """Normalised pixels, in the model's number type on its device."""
         return to_pixels(picture, fit.size, self.loaded.preprocess).to(self.device, self.dtype)
@@ -155,9 +185,9 @@ class Engine:
         fitted = adapt_to_depth(recipe, self.vision)
         return fitted.recipe, fitted.notes
 
+    @_asked
     def remembered(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` gave for the key with the weights as they are; a few keys are kept."""
-        self._text_cache()
         with self._lock:
             if key in self._kept:
                 return self._kept[key]
@@ -181,20 +211,27 @@ class Engine:
             )
         return self.vision
 
-    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe) -> ImagePass:
-        """A pass of the image tower; with a graph only if `x` asks for gradients."""
+    @_asked
+    def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, trunk: Trunk | None = None) -> ImagePass:
+        """A pass of the image tower, on a trunk of `x` if given; with a graph only if `x` asks for gradients."""
         view = self.require_patches(recipe)
         with graph_if(x):
-            return ImagePass(view, x, recipe)
+            return ImagePass(view, x, recipe, None, trunk)
 
+    @_asked
     def features(
-        self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, texts: Float[Tensor, "T E"] | None = None
+        self,
+        x: Float[Tensor, "B 3 H W"],
+        recipe: Recipe,
+        texts: Float[Tensor, "T E"] | None = None,
+        trunk: Trunk | None = None,
     ) -> ImageFeatures:
         """Patch and pooled features, with texts after a second pass if the recipe has one; see `start` for graphs."""
-        started = self.start(x, replace(recipe, maps=()))
+        started = self.start(x, replace(recipe, maps=()), trunk)
         with graph_if(x):
             return started.features() if texts is None else fed_features(started, x, texts)
 
+    @_asked
     def maps(
         self,
         x: Float[Tensor, "B 3 H W"],
@@ -217,12 +254,14 @@ class Engine:
                 features.patches, features.pooled, texts, kind=kind, contrast_texts=contrast_texts
             )
 
+    @_asked
     def encode_image(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
         """The library's own pooled feature, at any size the view takes; with a graph only if `x` asks for gradients."""
         module: Any = self.loaded.module
         with graph_if(x):
             return module.encode_image(x) if self.vision is None else self.vision.encode(x)
 
+    @_asked
     def encode_text(
         self, texts: Sequence[str] | Int[Tensor, "T S"], templates: Templates = None
     ) -> Float[Tensor, "T E"]:
@@ -234,7 +273,7 @@ class Engine:
                     "templates cannot be filled with token ids; pass strings, or leave templates out."
                 )
             return encode_ids(self.text_view, texts)
-        return self._text_cache().get(
+        return self._cache.get(
             check_texts(texts),
             prompts,
             lambda missing: encode_texts(self.text_view, self.loaded.tokenizer, missing, prompts or None),
@@ -244,6 +283,7 @@ class Engine:
         """The prompt templates that "auto" means here: the card's, or `otherwise`."""
         return resolve_templates((self.card.templates or otherwise) if asked == "auto" else asked)
 
+    @_asked
     def contrast_features(
         self, kind: ContrastKind, names: Sequence[str], prompts: tuple[str, ...]
     ) -> Float[Tensor, "M E"] | None:
@@ -251,9 +291,10 @@ class Engine:
         if kind == "empty":
             slots = self.card.templates or resolve_templates("CS85")
             tower, tokenizer = self.text_view, self.loaded.tokenizer
-            return self._text_cache().get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
+            return self._cache.get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
         return self.encode_text(names, prompts or None) if names else None
 
+    @_asked
     def presence(
         self,
         pooled: Float[Tensor, "1 E"],
@@ -280,16 +321,40 @@ class Engine:
         lost = f"fewer than {MIN_NAMES} names differ from the text, or its score is not finite"
         return scores, lost if scores.isnan().any() else ""
 
-    def provenance(self, **made: Any) -> Provenance:
-        """How a result was made: the model as it is now, the versions, and what the caller adds."""
+    def provenance(
+        self,
+        *,
+        recipe: Recipe | None = None,
+        texts: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        size: tuple[int, int] = (0, 0),
+        **made: Any,
+    ) -> Provenance:
+        """How a result was made: the model as it is now, the versions, what the caller adds.
+
+        Args:
+            recipe: whose fitting to the tower is noted. texts: noted where the model does not see their end.
+            notes: what else a reader should know, before all that. size: (H, W) at which a picture was seen.
+            made: further fields of `Provenance`.
+        """
+        fitted = () if recipe is None else self.fit_notes(recipe)
         return Provenance(
             model=self.loaded.name,
             pretrained=self.loaded.pretrained,
             fingerprint=self.fingerprint,
             activation=self.loaded.activation,
+            noise_level=self._noise_level(made["method"]),
             versions=_versions(),
-            **made,
+            size=size,
+            notes=tuple(dict.fromkeys((*notes, *fitted, *self.card.notes, *self.cut_notes(texts)))),
+            **{"grid": self.card.grid or (0, 0), **made},
         )
+
+    def _noise_level(self, method: str) -> float:
+        """Size of a map's scores where nothing is: of the card, else the bundled model's at this logit scale."""
+        if method not in recipe_ids():
+            return 0.0
+        return float(self.card.noise_level.get(method, NOISE_LOGITS / float(self.logit_scale)))
 
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
         """A sentence for each text whose end the model cannot see."""
@@ -305,20 +370,37 @@ class Engine:
             if tail
         )
 
-    def _text_cache(self) -> TextCache:
-        """What was encoded with the weights as they are; a live module's may have been trained or moved meanwhile."""
-        marks = self._weight_marks()
-        with self._lock:
-            if marks != self._weights:
-                self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
-                self._fingerprint = fingerprint(self.loaded.module)
-            return self._cache
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """While a question is answered: no ambient state of torch, and the weights are looked at once."""
+        if getattr(self._question, "marks", None) is not None:
+            yield
+            return
+        with neutral(self.device):
+            self._question.marks = self._marks()
+            try:
+                self._refresh(self._question.marks)
+                yield
+            finally:
+                self._question.marks = None
 
-    def _weight_marks(self) -> list[tuple[int, int, torch.dtype]]:
-        return [
-            (p.data_ptr(), 0 if p.is_inference() else p._version, p.dtype)
-            for p in self.loaded.module.parameters()
-        ]
+    def _refresh(self, marks: Marks) -> None:
+        """Forget what was made with other weights or other arithmetic."""
+        with self._lock:
+            if marks == self._weights:
+                return
+            if marks[:-1] != self._weights[:-1]:  # else the arithmetic alone
+                self._look()
+                self._fingerprint = None
+            self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
+
+    def weight_marks(self) -> Marks:
+        """What changes when the weights or the arithmetic do: a live module may be trained between two questions."""
+        return getattr(self._question, "marks", None) or self._marks()
+
+    def _marks(self) -> Marks:
+        live = self.loaded.name == LIVE
+        return (*weight_marks(self.loaded.module, live=live), arithmetic_state(self.device))
 
     def _why_off(self, name: str) -> str:
         if self.vision is None:

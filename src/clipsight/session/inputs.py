@@ -4,6 +4,17 @@ import torch
 from torch import Tensor
 
 
+def check_inputs(x: Tensor, width: int | None, texts: Tensor | None = None) -> None:
+    """Refuse pixels, and text features where they are given, from which nothing can be made.
+
+    Raises:
+        TypeError, ValueError: as `check_pixels` and `check_features`.
+    """
+    check_pixels(x)
+    if texts is not None:
+        check_features(texts, width)
+
+
 def check_pixels(x: Tensor) -> None:
     """Refuse what is no batch of normalised pictures.
 

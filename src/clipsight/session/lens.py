@@ -4,103 +4,54 @@
 Everything is safe to call from several threads at once, and the model is never changed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from os import PathLike
-from typing import overload
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
+from rich.console import Console
 from torch import Tensor, nn
 
-from clipsight.attribution import attribution_ids
-from clipsight.checkpoints.locate import model_ids
-from clipsight.features import ImageFeatures, Recipe, recipe_ids
+from clipsight.attribution.faithfulness import Faithfulness
+from clipsight.attribution.variants import Operator
+from clipsight.features import ImageFeatures, Recipe
 from clipsight.language.names import Names
+from clipsight.language.spans import Merge
 from clipsight.language.tokens import check_texts
-from clipsight.pictures import PictureSource, ValueRange, picture_name, read_noted, read_picture
-from clipsight.results import Anomaly, Classification, Explanation, Segmentation, Tags
+from clipsight.pictures import PictureSource, ValueRange, read_picture
+from clipsight.report import render
+from clipsight.results import (
+    Anomaly,
+    Classification,
+    Explanation,
+    Interaction,
+    Points,
+    Segmentation,
+    SentenceView,
+    Tags,
+    WordAttribution,
+)
 from clipsight.scoring.choice import Contrast, choose_contrast
+from clipsight.session.attributed import attributed, directions, is_attribution
+from clipsight.session.batch import encode_together, see_all
 from clipsight.session.engine import Engine, Templates
-from clipsight.session.inputs import check_features, check_pixels
-from clipsight.session.inspect import anomaly, sentence, tag
-from clipsight.session.lens_words import LensWords
-from clipsight.session.seen import Seen, encode_together, see_all
-from clipsight.session.segment import Progress, Window, segment
+from clipsight.session.inputs import check_inputs
+from clipsight.session.seen import Seen
+from clipsight.session.segment import Progress, Window
+from clipsight.session.word_question import Units
+from clipsight.session.word_result import Roles
+from clipsight.session.words import Spans, attribute_captions
 from clipsight.tasks import Refinement
 from clipsight.tasks.adapt import Adaptation
 from clipsight.tasks.background import Policy
-from clipsight.tasks.sentence import SentenceView
 from clipsight.tasks.views import AnomalyView
 from clipsight.towers.card import Card
-from clipsight.towers.loading import Loaded, load_model
+from clipsight.towers.loading import Loaded
 from clipsight.towers.preprocess import Resolution
 
 
-def load(
-    model: str | PathLike[str] | nn.Module,
-    pretrained: str | PathLike[str] | None = None,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
-    quick_gelu: bool | None = None,
-    *,
-    trust_program: bool = False,
-    tokenizer: str | PathLike[str] | Callable[..., Tensor] | None = None,
-) -> "Lens":
-    """Open a model.
-
-    Args:
-        model: open_clip name, path of a weight file or of an open_clip model-config .json, "local-dir:PATH",
-            "hf-hub:org/name", "hf:org/name" or "hf:FOLDER" (transformers), "clipsight-tiny" (bundled, offline), or a
-            live module of open_clip's or transformers'.
-        pretrained: open_clip tag or path of a weight file; None with any model that has its own weights. "#ema" behind
-            a path takes the averaged weights of a training checkpoint, "#NAME" its entry NAME.
-        device: None takes CUDA, else MPS, else the CPU.
-        dtype: None is float32.
-        quick_gelu: None takes what the tag, the configuration or the weight file says.
-        trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
-        tokenizer: None takes the model's own. For a model that came without one, or with another: the name of an
-            open_clip architecture ("ViT-B-16-SigLIP"), "hf:org/name" or a folder of transformers', or a callable
-            `tokenizer(texts, context_length=…)` that gives integer ids (texts, positions).
-
-    Raises:
-        ValueError, CheckpointError, HubUnreachable, Unsupported: see `clipsight.towers.loading.load_model`.
-
-    Example:
-        >>> import clipsight
-        >>> lens = clipsight.load("clipsight-tiny")
-        >>> lens.card.family
-        'open_clip ViT'
-    """
-    return Lens(
-        load_model(
-            model, pretrained, device, dtype, quick_gelu, trust_program=trust_program, tokenizer=tokenizer
-        )
-    )
-
-
-def recipes() -> tuple[str, ...]:
-    """Ids of the methods that make patch features."""
-    return recipe_ids()
-
-
-def attributions() -> tuple[str, ...]:
-    """Ids of the methods that say which words carry a match: the four of CLIP-CAE first."""
-    return attribution_ids()
-
-
-def models() -> tuple[str, ...]:
-    """Names that `load` takes: the bundled model, then every architecture that the installed open_clip lists."""
-    return model_ids()
-
-
-class Lens(LensWords):
-    """A model with its two towers, its text cache and its card.
-
-    Attributes:
-        card: the model in plain facts: family, grid, context, activation, contrast vocabulary, templates, methods.
-        module: the open_clip model, as found.
-    """
+class Lens:
+    """A model with its two towers, its text cache and its card."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._engine = Engine(loaded)
@@ -111,6 +62,13 @@ class Lens(LensWords):
 
     def __repr__(self) -> str:
         return f"Lens({self._engine.loaded.name!r}, {self.card.family}, {self.device}, {self.dtype})"
+
+    def show(self) -> None:
+        """Print the card."""
+        Console(highlight=False, markup=False, soft_wrap=True).print(str(self.card))
+
+    def _repr_html_(self) -> str:
+        return render("facts.notebook.j2", title=repr(self), image="", rows=self.card.rows())
 
     @property
     def card(self) -> Card:
@@ -165,12 +123,9 @@ class Lens(LensWords):
     def encode_image(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
         """Pooled feature, not L2-normalised; equals open_clip's `encode_image` of a model built at that size.
 
-        Carries a graph only if `x` requires gradients.
-
-        Raises:
-            TypeError, ValueError: no pictures, another shape, NaN or infinite pixels.
+        Carries a graph only if `x` requires gradients. ValueError for no pictures, NaN or infinite pixels.
         """
-        check_pixels(x)
+        check_inputs(x, None)
         return self._engine.encode_image(x)
 
     def encode_text(
@@ -200,13 +155,8 @@ class Lens(LensWords):
             x: normalised pixels.
             recipe: id or `Recipe`.
             texts: text features for methods with a second pass by their own labels (`resclip.*`); others do without.
-
-        Raises:
-            TypeError, ValueError: pixels or text features of another shape, none, or with NaN or infinite numbers.
         """
-        check_pixels(x)
-        if texts is not None:
-            check_features(texts, self._engine.text_view.embed_dim)
+        check_inputs(x, self._engine.text_view.embed_dim, texts)
         return self._engine.features(x, self._engine.recipe(recipe), texts)
 
     def patch_features(
@@ -215,8 +165,7 @@ class Lens(LensWords):
         """Patch features after the final norm and projection, not L2-normalised.
 
         Raises:
-            TypeError, ValueError: unknown recipe, a size that cuts patches; and as `features`. Unsupported: not for
-                this tower.
+            ValueError: unknown recipe, a size that cuts patches; and as `features`. Unsupported: not for this tower.
         """
         return self.features(x, recipe).patches
 
@@ -232,35 +181,24 @@ class Lens(LensWords):
         Args:
             x: normalised pixels.
             t: text features of any length.
-            method: recipe id or `Recipe`.
+            method: recipe id, `Recipe`, or an image attribution such as "exact", shares of the whole picture's cosine.
             contrast: None raw cosines; "labels" feature surgery among `t`; "empty" against the empty prompt; a list of
                 names as distractors; "auto" labels from eight texts up, below that the card's contrast vocabulary if
                 there is one, else empty. Distractors are put into the card's templates, and all of them are used:
                 unlike `explain`, features do not say which name they are. A method with scores of its own (`resclip.*`,
                 `freecp`) takes the texts into its second step; of the contrast it takes the distractors.
-
-        Raises:
-            TypeError, ValueError: pixels or text features of another shape, none, or with NaN or infinite numbers.
         """
-        check_pixels(x)
-        check_features(t, self._engine.text_view.embed_dim)
+        check_inputs(x, self._engine.text_view.embed_dim, t)
         against = choose_contrast(contrast, len(t), vocabulary=self.card.contrast_vocabulary)
         others = self._engine.contrast_features(against.kind, against.names, self.card.templates)
+        if is_attribution(method):
+            return attributed(self._engine, x, directions(t, against.kind, others), str(method)).maps
         return self._engine.maps(x, t, self._engine.recipe(method), kind=against.kind, contrast_texts=others)
 
     def see(
-        self,
-        image: PictureSource,
-        resolution: Resolution = "native",
-        value_range: ValueRange | None = None,
+        self, image: PictureSource, resolution: Resolution = "native", value_range: ValueRange | None = None
     ) -> Seen:
-        """A picture for many questions, encoded at the first.
-
-        Args:
-            image, resolution: as in `preprocess`.
-            value_range: (black, white) in the picture's own samples, for grey files of more than eight bits and arrays
-                of any numbers: (0, 4095) for twelve bits in sixteen. What lies beyond is clipped, and noted.
-        """
+        """A picture for many questions, encoded at the first; arguments of `preprocess`, and of `read_picture`."""
         return Seen(self._engine, image, resolution, value_range)
 
     @overload
@@ -302,7 +240,7 @@ class Lens(LensWords):
         Args:
             image: path, PIL picture, uint8 array; or a list of them, which gives a list of results.
             texts: what to look for.
-            method: recipe id or `Recipe`.
+            method: recipe id, `Recipe`, or an image attribution such as "exact".
             contrast: as in `maps`; None or "none" is raw.
             resolution: as in `preprocess`.
             templates: "auto" takes the card's templates, or the texts as given if it has none; else as in
@@ -330,12 +268,13 @@ class Lens(LensWords):
         # What can be refused is refused before the work.
         asked = check_texts(texts, self._engine.loaded.tokenizer)
         choose_contrast(contrast, len(asked), asked, self.card.contrast_vocabulary)
-        recipe = self._engine.recipe(method)
-        seen = see_all(self._engine, image, resolution)
-        if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
-            encode_together(self._engine, seen, recipe, batch)
-        # Each lets go of its passes when it is done.
-        return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
+        recipe = None if is_attribution(method) else self._engine.recipe(method)
+        with self._engine.asked():
+            seen = see_all(image, lambda one: self.see(one, resolution))
+            if recipe and not recipe.needs_texts:  # else passes are large, each picture's goes on alone
+                encode_together(self._engine, seen, recipe, batch)
+            # Each lets go of its passes when it is done.
+            return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
 
     def classify(
         self,
@@ -404,16 +343,12 @@ class Lens(LensWords):
             >>> seg.labels.shape
             torch.Size([112, 112])
         """
-        picture, notes = read_noted(image)
-        result = segment(
-            self._engine,
-            picture,
-            picture_name(image),
+        return self.see(image).segment(
             names,
-            recipe=recipe,
-            window=window,
-            background=background,
-            refine=refine,
+            recipe,
+            window,
+            background,
+            refine,
             templates=templates,
             short_side=short_side,
             logit_scale=logit_scale,
@@ -421,7 +356,6 @@ class Lens(LensWords):
             batch=batch,
             progress=progress,
         )
-        return replace(result, provenance=result.provenance.noting(notes))
 
     def tag(
         self,
@@ -437,16 +371,7 @@ class Lens(LensWords):
 
         Args: as in `classify`.
         """
-        picture, notes = read_noted(image)
-        result = tag(
-            self._engine,
-            picture,
-            picture_name(image),
-            labels,
-            templates=templates,
-            resolution=resolution,
-        )
-        return replace(result, provenance=result.provenance.noting(notes))
+        return self.see(image, resolution).tag(labels, templates)
 
     def anomaly(
         self,
@@ -479,13 +404,9 @@ class Lens(LensWords):
 
         Not claimed: a decision. Where "damaged" begins must be learnt from pictures known to be whole.
         """
-        picture, notes = read_noted(image)
-        result = anomaly(
-            self._engine,
-            picture,
-            picture_name(image),
+        return self.see(image, resolution).anomaly(
             name,
-            recipe=recipe,
+            recipe,
             domain=domain,
             normal=normal,
             abnormal=abnormal,
@@ -493,9 +414,7 @@ class Lens(LensWords):
             temperature=temperature,
             adaptation=adaptation,
             tiles=tiles,
-            resolution=resolution,
         )
-        return replace(result, provenance=result.provenance.noting(notes))
 
     def sentence(
         self,
@@ -515,4 +434,167 @@ class Lens(LensWords):
         Returns:
             Words with their characters, scores and maps.
         """
-        return sentence(self._engine, read_picture(image), text, recipe=recipe, resolution=resolution)
+        return self.see(image, resolution).sentence(text, recipe)
+
+    def interact(
+        self,
+        image: PictureSource,
+        caption: str,
+        method: str = "exact",
+        spans: Spans | None = None,
+        roles: Roles = "rules",
+        resolution: Resolution = "native",
+    ) -> Interaction:
+        """Which word of the caption is matched by which region of the picture?
+
+        Args:
+            image, caption, spans, roles, resolution: as in `words`.
+            method: "exact", shares of the cosine that add up; "clip_surgery", every token asked by itself.
+
+        Not claimed: that the pixels of a patch alone bring its share. A token has mixed with others when it is read.
+        """
+        return self.see(image, resolution).interact(caption, method, spans, roles)
+
+    @overload
+    def points(self, image: PictureSource, text: str, *how: Any, **options: Any) -> Points: ...
+
+    @overload
+    def points(
+        self, image: PictureSource, text: list[str] | tuple[str, ...], *how: Any, **options: Any
+    ) -> list[Points]: ...
+
+    def points(
+        self,
+        image: PictureSource,
+        text: str | list[str] | tuple[str, ...],
+        method: str | Recipe = "clip_surgery",
+        contrast: Contrast = "auto",
+        templates: Templates = "auto",
+        resolution: Resolution = "native",
+        *,
+        threshold: float = 0.8,
+        downsample: int = 2,
+    ) -> Points | list[Points]:
+        """Where should a promptable segmenter such as SAM be told to look for these words?
+
+        Args:
+            image: path, PIL picture or uint8 array.
+            text: a text, or a list of them, which gives a list of results. "dog+cat" points at both together: what is
+                on one of them is not called off the other.
+            method, contrast, templates, resolution: as in `explain`; the texts of a list are asked together.
+            threshold: share of the map's range, in (0, 1], from which a place is on the thing.
+            downsample: how many times coarser the map is made first; larger gives fewer points.
+
+        Returns:
+            `Points`: (x, y) in pixels of the picture, label 1 on the thing and 0 off it; none without a clear peak.
+
+        Raises:
+            ValueError: a threshold outside (0, 1], or `downsample` below 1.
+
+        Not claimed: that the thing is there. Read `presence` of `explain` first.
+        """
+        seen = self.see(image, resolution)
+        return seen.points(text, method, contrast, templates, threshold=threshold, downsample=downsample)
+
+    @overload
+    def words(
+        self, image: PictureSource | None, caption: str, *how: Any, **options: Any
+    ) -> WordAttribution: ...
+
+    @overload
+    def words(
+        self, image: PictureSource | None, caption: list[str] | tuple[str, ...], *how: Any, **options: Any
+    ) -> list[WordAttribution]: ...
+
+    def words(
+        self,
+        image: PictureSource | None,
+        caption: str | list[str] | tuple[str, ...],
+        method: str = "attention",
+        against: str | Sequence[str] | None = None,
+        spans: Spans | None = None,
+        roles: Roles = "rules",
+        *,
+        units: Units = "words",
+        merge: Merge = "sum",
+        check: bool = False,
+        resolution: Resolution = "native",
+        **options: Any,
+    ) -> WordAttribution | list[WordAttribution]:
+        """Which words of the caption carry its match with the picture?
+
+        Args:
+            image: path, PIL picture or uint8 array; None for methods that can do without: "attention", and
+                "perturbation" and "shapley", which then measure how the text's own feature changes.
+            caption: one text, or a list of them, which gives a list of results.
+            method: one of `clipsight.attributions()`.
+            against: a foil or several; the scores then say which words make the caption match better than these.
+            spans: phrases to add up as well: substrings, or (first character, the one after the last).
+            roles: "rules" (nothing to install), "textblob", "spacy", None, or the `CaptionRoles` of the caption.
+            units: what methods that take something out take out together: "words" (punctuation as a word of its own),
+                "tokens", or "spans", each span as a whole.
+            merge: "sum" keeps totals from tokens to words; "mean" over a word's tokens, for scores that are norms.
+            check: also measure sanity: rank correlation with the scores of randomised text towers, and agreement with
+                a second method. Costs five copies of the text tower, one after the other.
+            resolution: as in `preprocess`.
+            options: the method's own, such as `layers="all"` of "attention" or `op="drop"` of "perturbation".
+
+        Returns:
+            `WordAttribution`: words, tokens and spans with raw signed scores, roles, trust lines, provenance.
+
+        Raises:
+            ValueError: unknown method, a span that is not in the caption, no picture where one is needed.
+            TypeError: an option that the method does not have.
+            Unsupported: not for this text tower, or a tokenizer that says nothing of its tokens.
+
+        Not claimed: that a word of a high score is true of the picture. The default method does not even look at it.
+
+        Example:
+            >>> from clipsight.world import make_scene
+            >>> scene = make_scene(0)
+            >>> w = load("clipsight-tiny").words(scene.image, scene.captions[0].text, method="perturbation")
+            >>> len(w.scores) == len(w.words)
+            True
+        """
+        how: dict[str, Any] = {
+            "against": against,
+            "spans": spans,
+            "roles": roles,
+            "units": units,
+            "check": check,
+        }
+        if image is not None:
+            return self.see(image, resolution).words(caption, method, merge=merge, **how, **options)
+        captions = [caption] if isinstance(caption, str) else caption
+        found = attribute_captions(
+            self._engine, captions, method=method, merge_by=merge, options=options, **how
+        )
+        return found[0] if isinstance(caption, str) else found
+
+    def faithfulness(
+        self, image: PictureSource, attribution: WordAttribution, removal: Operator = "zero_emb"
+    ) -> Faithfulness:
+        """Do a word attribution's scores say what becomes of the match when words go?
+
+        Insertion, deletion, comprehensiveness, sufficiency and agreement with leaving out one word, over the words of
+        the caption; marks stay where they are. Numbers of different removals do not compare, and a method that removes
+        words itself is judged well by its own.
+
+        Args:
+            image: the picture of the attribution.
+            attribution: of this model; without foils, since the match that is measured is the plain similarity.
+            removal: what becomes of a word that is taken away: "zero_emb", "mask_token", "drop" or "key_block".
+
+        Raises:
+            ValueError: scores that are not finite, or an attribution of another model's words.
+            Unsupported: a text tower that does not show what the removal changes.
+
+        Example:
+            >>> import clipsight
+            >>> from clipsight.world import make_scene
+            >>> scene, lens = make_scene(0), clipsight.load("clipsight-tiny")
+            >>> w = lens.words(scene.image, scene.captions[0].text, method="perturbation")
+            >>> lens.faithfulness(scene.image, w).removal
+            'zero_emb'
+        """
+        return self.see(image).faithfulness(attribution, removal)

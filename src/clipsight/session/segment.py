@@ -1,4 +1,4 @@
-"""What is where in a picture: a model, a picture and names to a `Segmentation`. `Lens.segment` calls this."""
+"""Which of these names fits each pixel best?"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -15,13 +16,14 @@ from clipsight.features import DatasetSetting, Recipe
 from clipsight.language.names import Names, parse_names
 from clipsight.refine import guided_upsample, pamr, propagate
 from clipsight.results.segmentation import Segmentation
+from clipsight.session.encoded import EncodedPicture
 from clipsight.session.engine import Engine, Templates
 from clipsight.tasks import (
     Background,
     Refinement,
     Windows,
+    WindowScores,
     blocks,
-    cosine_score,
     fit_windows,
     place_windows,
     segment_windows,
@@ -51,15 +53,13 @@ class SegmentationPlan:
 
 
 def segment(
-    engine: Engine,
-    picture: Image.Image,
-    source: str,
+    seen: EncodedPicture,
     names: Names | Sequence[str] | Mapping[str, str | Sequence[str] | None],
-    *,
-    recipe: str | Recipe | None,
+    recipe: str | Recipe | None = None,
     window: Window = "auto",
     background: Policy = None,
     refine: str | Refinement | None = None,
+    *,
     templates: Templates = "auto",
     short_side: int | None = None,
     logit_scale: float | None = None,
@@ -68,9 +68,10 @@ def segment(
     progress: Progress | None = None,
 ) -> Segmentation:
     """Labels of all pixels; see `Lens.segment` for the arguments."""
+    engine, picture = seen.engine, seen.picture
     chosen = engine.recipe(default_recipe(engine) if recipe is None else recipe)
     engine.require_patches(chosen)
-    mended = _refinement_name(refine, chosen.setting)
+    refiner = _refinement_name(refine, chosen.setting)
     plan = plan_segmentation(
         engine, picture, chosen.setting, window, background, short_side, logit_scale, area
     )
@@ -78,12 +79,10 @@ def segment(
     prompts = engine.templates(templates, "IN80")
     texts = engine.encode_text(asked.queries, prompts or None)
     fitted, windows = lay_windows(engine, picture, plan)
-    pixels = to_pixels(picture, fitted.size, engine.loaded.preprocess).to(engine.device, engine.dtype)
-    score = _score(engine, chosen, texts)
-    made = window_scores(pixels, windows, score, batch=batch, progress=progress)
+    made = _scores(seen, chosen, texts, windows, batch, progress)
     present, why = None, ""
     if plan.background.presence is not None:
-        present, why = _presence(engine, picture, asked, texts, prompts)
+        present, why = _presence(seen, asked, texts, prompts)
     found = segment_windows(
         made.scores,
         windows,
@@ -93,20 +92,13 @@ def segment(
         background=plan.background,
         area=plan.area,
         presence=present,
-        refine=None if mended is None else refinement(mended, engine, picture, texts, chosen.setting),
+        refine=None if refiner is None else refinement(refiner, engine, picture, texts, chosen.setting),
     )
-    notes = (
-        *fitted.notes,
-        *engine.fit_notes(chosen),
-        *engine.card.notes,
-        *asked.notes,
-        *made.notes,
-        *found.notes,
-    )
+    notes = [*fitted.notes, *asked.notes, *made.notes, *found.notes]
     if len(asked.queries) == 1:
-        notes = (*notes, "One name alone has no rival and wins every pixel for certain; give further names.")
+        notes.append("One name alone has no rival and wins every pixel for certain; give further names.")
     if why:
-        notes = (*notes, f"Presence was not measured: {why}.")
+        notes.append(f"Presence was not measured: {why}.")
     return Segmentation(
         image=np.asarray(picture),
         classes=asked.classes,
@@ -116,16 +108,17 @@ def segment(
         probability=found.probability.cpu(),
         scores=found.scores.cpu(),
         areas=found.areas.cpu(),
-        source=source,
-        provenance=engine.provenance(
+        source=seen.source,
+        provenance=seen.provenance(
+            recipe=chosen,
+            size=fitted.size,
+            notes=notes,
             method=chosen.id,
-            settings={**chosen.settings, **_settings(plan, mended)},
+            settings={**chosen.settings, **_settings(plan, refiner)},
             templates=prompts,
             contrast="none",
             contrast_texts=(),
             grid=tuple(made.scores.shape[-2:]),
-            size=fitted.size,
-            notes=tuple(dict.fromkeys(notes)),
         ),
     )
 
@@ -207,11 +200,33 @@ def refinement(
     )
 
 
-def _score(engine: Engine, recipe: Recipe, texts: Float[Tensor, "Q E"]) -> Callable[[Tensor], Tensor]:
-    """Scores of the queries in windows: the method's own where it has some, else cosines of its features."""
-    if recipe.needs_texts:
-        return lambda x: engine.maps(x, texts, recipe, kind="none", contrast_texts=None)
-    return cosine_score(lambda x: engine.features(x, recipe).patches, texts)
+@torch.no_grad()
+def _scores(
+    seen: EncodedPicture,
+    recipe: Recipe,
+    texts: Float[Tensor, "Q E"],
+    windows: Windows,
+    batch: int,
+    progress: Progress | None,
+) -> WindowScores:
+    """Scores of the queries in the windows: the method's own where it has some, else cosines of its features.
+
+    One window over the picture at the size at which it is seen already is what was encoded for other questions.
+    """
+    engine = seen.engine
+    if len(windows) == 1 and windows.size == seen.size:
+        scores = rearrange(seen.maps(recipe, texts)[0].float(), "1 Q h w -> Q 1 h w")
+        if progress:
+            progress(1, 1)
+        return WindowScores(scores=scores)
+    pixels = to_pixels(seen.picture, windows.size, engine.loaded.preprocess).to(engine.device, engine.dtype)
+    return window_scores(
+        pixels,
+        windows,
+        lambda x: engine.maps(x, texts, recipe, kind="none", contrast_texts=None),
+        batch=batch,
+        progress=progress,
+    )
 
 
 def _window(window: Window, setting: DatasetSetting | None, engine: Engine) -> tuple[int, int]:
@@ -236,11 +251,10 @@ def _window(window: Window, setting: DatasetSetting | None, engine: Engine) -> t
 
 
 def _presence(
-    engine: Engine, picture: Image.Image, names: Names, texts: Float[Tensor, "Q E"], prompts: tuple[str, ...]
+    seen: EncodedPicture, names: Names, texts: Float[Tensor, "Q E"], prompts: tuple[str, ...]
 ) -> tuple[Float[Tensor, " C"], str]:
     """How present each class is in the whole picture: as its most present word."""
-    pooled = engine.encode_image(engine.pixels(picture, engine.fit(picture, "native")))
-    found, why = engine.presence(pooled, names.queries, texts, prompts)
+    found, why = seen.engine.presence(seen.pooled(), names.queries, texts, prompts)
     best = torch.full((len(names),), -torch.inf)
     return best.scatter_reduce(0, torch.tensor(names.owner), found.float(), "amax"), why
 

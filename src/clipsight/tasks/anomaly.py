@@ -86,6 +86,7 @@ def find_anomalies(
     adapter: PatchAdapter | None = None,
     tiles: bool = False,
     batch: int = 8,
+    known: ImageFeatures | None = None,
 ) -> AnomalyScores:
     """The map and the score of one picture.
 
@@ -101,6 +102,7 @@ def find_anomalies(
             released for VisA (there always two; here as many as cover the picture, two at least). The adapter sees all
             tiles together; the released one sees the joined map.
         batch: most pictures in one pass; the memory knob.
+        known: what `features_of(x)` gives, if it was made before; without tiles it is taken instead.
 
     Returns:
         `AnomalyScores`; without views, adapter and tiles what the paper calls training-free, seen once.
@@ -117,7 +119,8 @@ def find_anomalies(
     side = min(x.shape[2:])
     parts = [x[:, :, top : top + side, left : left + side] for top, left in starts] if tiles else [x]
     squares = torch.cat(parts)
-    seen = [features_of(few) for few in squares.split(batch)]
+    made_before = known is not None and not tiles
+    seen = [known] if made_before else [features_of(few) for few in squares.split(batch)]
     patches = torch.cat([one.patches for one in seen]).float()
     losses: tuple[float, ...] = ()
     if adapter is not None and adapter.setting.steps:

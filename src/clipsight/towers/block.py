@@ -2,9 +2,12 @@
 
 from abc import ABC, abstractmethod
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from clipsight.towers.paths import Path
 
 
 def check_parts(parts: str) -> None:
@@ -17,6 +20,14 @@ def check_parts(parts: str) -> None:
         raise ValueError(
             f"parts must be a contiguous piece of 'qkv', got {parts!r}; ask for the others separately."
         )
+
+
+def softmax_seen(
+    scores: Float[Tensor, "B K R S"], seen: Bool[Tensor, "B R S"] | None
+) -> Float[Tensor, "B K R S"]:
+    """Scores to attention over the positions that are seen, at least in float32."""
+    exact = scores.float() if scores.dtype.itemsize < 4 else scores
+    return (exact if seen is None else exact.masked_fill(~seen[:, None], -torch.inf)).softmax(-1)
 
 
 class Block(ABC):
@@ -46,6 +57,23 @@ class Block(ABC):
     @abstractmethod
     def ffn(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         """From the stream to what the network adds to it."""
+
+    @abstractmethod
+    def merge_path(self) -> Path:
+        """What `merge` does to heads side by side, as a path of rows."""
+
+    def row_weights(
+        self,
+        rows: Float[Tensor, "B R D"],
+        y: Float[Tensor, "B S D"],
+        seen: Bool[Tensor, "B R S"] | None = None,
+    ) -> Float[Tensor, "B K R S"]:
+        """The attention of a few rows, softmax in float32."""
+        (q,), (k,) = self._row_queries(rows), self.qkv(y, "k")
+        return softmax_seen((q * self.scale) @ k.mT, seen)
+
+    def _row_queries(self, rows: Float[Tensor, "B R D"]) -> tuple[Float[Tensor, "B K R d"], ...]:
+        return self.qkv(rows, "q")
 
     def attend_rows(
         self, rows: Float[Tensor, "B R D"], y: Float[Tensor, "B S D"]

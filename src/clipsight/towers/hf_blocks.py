@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from clipsight.errors import Unsupported
 from clipsight.towers.block import Block, check_parts
+from clipsight.towers.paths import Path
 
 _PARTS = ("layer_norm1", "self_attn", "layer_norm2", "mlp")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -72,6 +73,10 @@ class HfBlock(Block):
     def merge(self, heads: Float[Tensor, "B K S d"]) -> Float[Tensor, "B S D"]:
         """Output projection with its bias."""
         return self._attn.out_proj(rearrange(heads, "B K S d -> B S (K d)"))
+
+    def merge_path(self) -> Path:
+        """Output projection."""
+        return Path(self._attn.out_proj)
 
     def ffn(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         """Second norm and feed-forward network."""

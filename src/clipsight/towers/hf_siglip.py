@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from clipsight.errors import Unsupported
 from clipsight.towers.hf_vision import HfVision
+from clipsight.towers.paths import Path
+from clipsight.towers.pooling import ProbePooling, ProbeRead, read_by_query
 from clipsight.towers.view import Pools, PositionRule
 
 
@@ -59,6 +61,19 @@ class HfSiglipVision(HfVision):
     def pool(self, tokens: Float[Tensor, "B S D"]) -> Float[Tensor, "B E"]:
         """What the probe of the head gathers."""
         return self._tower.head(self._tower.post_layernorm(tokens))
+
+    def pooling(self) -> ProbePooling:
+        """By the probe of the head, whose network stands beside what the probe reads."""
+        head = self._tower.head
+        merge = Path(head.attention.out_proj)
+        return ProbePooling(
+            read=self._read, merge=merge, network=lambda p: head.mlp(head.layernorm(p)), after=Path()
+        )
+
+    def _read(self, tokens: Float[Tensor, "B S D"], grid: tuple[int, int]) -> ProbeRead:
+        return read_by_query(
+            self._tower.head.attention, self._tower.head.probe, self._tower.post_layernorm(tokens)
+        )
 
 
 class HfSiglip2Vision(HfSiglipVision):

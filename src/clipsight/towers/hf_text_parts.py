@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from clipsight.towers.paths import Path
 from clipsight.towers.view import BlockView
 
 
@@ -64,6 +65,10 @@ class HfParts:
     def readout(self, states: Float[Tensor, "*any D"]) -> Float[Tensor, "*any E"]:
         """Final norm and projection."""
         return self._projection(self._tower.final_layer_norm(states))
+
+    def end_path(self) -> Path:
+        """Final norm and projection, as a path of rows."""
+        return Path(self._tower.final_layer_norm, self._projection)
 
     def ends(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"] | None:
         """The end token where the tower looks for it."""

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from clipsight.towers.block import Block
 from clipsight.towers.grids import pair, patch_grid
 from clipsight.towers.hf_blocks import block_views
+from clipsight.towers.paths import Path
+from clipsight.towers.pooling import Pooling, RowPooling
 from clipsight.towers.positions import PositionCache
 from clipsight.towers.view import Pools, PositionRule
 
@@ -83,6 +85,10 @@ class HfVision(ABC):
     def pool(self, tokens: Float[Tensor, "B S D"]) -> Float[Tensor, "B E"]:
         """The pooled feature."""
 
+    @abstractmethod
+    def pooling(self) -> Pooling:
+        """How the pooled feature comes from the tokens."""
+
     def encode(
         self, images: Float[Tensor, "B 3 H W"], positions: PositionRule | None = None
     ) -> Float[Tensor, "B E"]:
@@ -132,3 +138,7 @@ class HfClipVision(HfVision):
     def pool(self, tokens: Float[Tensor, "B S D"]) -> Float[Tensor, "B E"]:
         """The class token's read-out."""
         return self.readout(tokens[:, :1])[:, 0]
+
+    def pooling(self) -> Pooling:
+        """By the class token."""
+        return RowPooling(after=Path(self._tower.post_layernorm, self._projection))

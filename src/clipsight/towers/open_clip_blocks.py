@@ -6,13 +6,14 @@ Hooks on the attention or the network of a block are called when the block runs 
 from typing import Any
 
 import torch
-from einops import rearrange
-from jaxtyping import Float
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
 from open_clip.transformer import CustomResidualAttentionBlock, QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipsight.towers.block import Block, check_parts
+from clipsight.towers.block import Block, check_parts, softmax_seen
+from clipsight.towers.paths import Path
 
 _QUICK = 1.702
 
@@ -92,17 +93,29 @@ class OpenClipBlock(_JointProjection):
         sum to 1, so the bias of the values is added once.
         """
         attn, width = self._block.attn, self._block.attn.embed_dim
-        (q,) = self.qkv(rows, "q")
-        keys, values = (
-            rearrange(attn.in_proj_weight[i * width : (i + 1) * width], "(K d) D -> K d D", K=self.heads)
-            for i in (1, 2)
-        )
-        pulled = rearrange(self.scale * (q @ keys), "B K R D -> B (K R) D")
-        weights = (pulled @ y.mT).softmax(-1, dtype=torch.float32).to(y.dtype)
+        weights = rearrange(self.row_weights(rows, y), "B K R S -> B (K R) S").to(y.dtype)
+        values = rearrange(attn.in_proj_weight[2 * width :], "(K d) D -> K d D", K=self.heads)
         out = rearrange(weights @ y, "B (K R) D -> B K R D", K=self.heads) @ values.mT
         if attn.in_proj_bias is None:
             return out
         return out + rearrange(attn.in_proj_bias[2 * width :], "(K d) -> K 1 d", K=self.heads)
+
+    def row_weights(
+        self,
+        rows: Float[Tensor, "B R D"],
+        y: Float[Tensor, "B S D"],
+        seen: Bool[Tensor, "B R S"] | None = None,
+    ) -> Float[Tensor, "B K R S"]:
+        """The attention of few rows without a key being made; see `attend_rows`."""
+        width = self.heads * self.head_width
+        (q,) = self.qkv(rows, "q")
+        keys = rearrange(self._block.attn.in_proj_weight[width : 2 * width], "(K d) D -> K d D", K=self.heads)
+        pulled = rearrange(self.scale * (q @ keys), "B K R D -> B (K R) D")
+        return softmax_seen(rearrange(pulled @ y.mT, "B (K R) S -> B K R S", K=self.heads), seen)
+
+    def merge_path(self) -> Path:
+        """Output projection and layer scale."""
+        return Path(self._block.attn.out_proj, self._block.ls_1)
 
     def merge(self, heads: Float[Tensor, "B K S d"]) -> Float[Tensor, "B S D"]:
         """Output projection with its bias and layer scale."""
@@ -155,6 +168,14 @@ class CustomBlock(_JointProjection):
         scaled = heads if attn.head_scale is None else heads * attn.head_scale
         inner = self._norm("ln_inner")(rearrange(scaled, "B K S d -> B S (K d)"))
         return block.ls_1(block.ln_attn(attn.out_proj(inner)))
+
+    def merge_path(self) -> Path:
+        """As `merge`, of heads side by side."""
+        block, attn = self._block, self._block.attn
+        scales = (
+            None if attn.head_scale is None else repeat(attn.head_scale, "K 1 1 -> (K d)", d=self.head_width)
+        )
+        return Path(scales, self._norm("ln_inner"), attn.out_proj, block.ln_attn, block.ls_1)
 
     def ffn(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         """Second norm, feed-forward network, layer scale."""

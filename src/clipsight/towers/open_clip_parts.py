@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from clipsight.errors import Unsupported
 from clipsight.towers.open_clip_blocks import block_views
+from clipsight.towers.paths import Path
 
 _POOLS = {"argmax": "end", "eos": "end", "first": "first", "last": "last"}
 
@@ -84,6 +85,10 @@ class OpenClipParts:
         if projection is None:
             return states
         return projection(states) if isinstance(projection, nn.Linear) else states @ projection
+
+    def end_path(self) -> Path:
+        """Final norm and projection, as a path of rows."""
+        return Path(self._tower.ln_final, self._tower.text_projection)
 
     def ends(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"] | None:
         """Position of the end token where the library pools there or would, did it not append a class token."""

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from clipsight.errors import Unsupported
 from clipsight.towers.block import Block, check_parts
 from clipsight.towers.grids import pair, patch_grid
+from clipsight.towers.paths import Path
+from clipsight.towers.pooling import ProbePooling, ProbeRead
 from clipsight.towers.positions import PositionCache
 from clipsight.towers.view import Pools, PositionRule
 
@@ -51,6 +53,10 @@ class PoolBlock(Block):
     def merge(self, heads: Float[Tensor, "B K S d"]) -> Float[Tensor, "B S E"]:
         """The projection to the joint space."""
         return self._pool.c_proj(rearrange(heads, "B K S d -> B S (K d)"))
+
+    def merge_path(self) -> Path:
+        """The projection."""
+        return Path(self._pool.c_proj)
 
     def ffn(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         """Nothing: the pool has no network."""
@@ -125,6 +131,25 @@ class OpenClipResNet:
     def pool(self, tokens: Float[Tensor, "B S E"]) -> Float[Tensor, "B E"]:
         """The mean token's row."""
         return tokens[:, 0]
+
+    def pooling(self) -> ProbePooling:
+        """The attention pool, its mean token dealt out to the cells, positions and biases aside."""
+        return ProbePooling(read=self._read, merge=self.blocks[0].merge_path(), network=None, after=Path())
+
+    def _read(self, tokens: Float[Tensor, "B S D"], grid: tuple[int, int]) -> ProbeRead:
+        """The mean token's attention; what it reads of itself is the cells' mean, so every cell has its part of it."""
+        pool, block = self._visual.attnpool, self.blocks[0]
+        table = self._positions.get(pool.positional_embedding, grid, "bicubic_antialias", tokens.dtype)
+        weights = block.row_weights(tokens[:, :1], tokens)[:, :, 0]
+        cells = F.linear(tokens - table, pool.v_proj.weight)
+        places = F.linear(table, pool.v_proj.weight, pool.v_proj.bias)
+        values, aside = (rearrange(one, "... (K d) -> ... K d", K=block.heads) for one in (cells, places))
+        dealt = weights + weights[:, :, :1] / (tokens.shape[1] - 1)
+        return ProbeRead(
+            weights=torch.cat([torch.zeros_like(weights[:, :, :1]), dealt[:, :, 1:]], -1),
+            values=rearrange(values, "B S K d -> B K S d"),
+            aside=torch.einsum("bks,skd->bkd", weights.to(aside.dtype), aside),
+        )
 
     def encode(
         self, images: Float[Tensor, "B 3 H W"], positions: PositionRule = "bicubic_antialias"

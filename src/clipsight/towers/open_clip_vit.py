@@ -17,6 +17,15 @@ from clipsight.errors import Unsupported
 from clipsight.towers.block import Block
 from clipsight.towers.grids import pair, patch_grid
 from clipsight.towers.open_clip_blocks import block_views, unsupported_blocks
+from clipsight.towers.paths import Path
+from clipsight.towers.pooling import (
+    MeanPooling,
+    Pooling,
+    ProbePooling,
+    ProbeRead,
+    RowPooling,
+    read_by_query,
+)
 from clipsight.towers.positions import PositionCache
 from clipsight.towers.view import Pools, PositionRule
 
@@ -114,6 +123,31 @@ class OpenClipVision:
         if self._visual.final_ln_after_pool and self._pooler is None:
             return self._projected(norm(tokens[:, 1:].mean(1)))
         return self._projected(norm(tokens)[:, 1:].mean(1))
+
+    def pooling(self) -> Pooling:
+        """By the class token, the mean of the patches, or the first query of an attentional pool.
+
+        Raises:
+            Unsupported: the mean over several queries of an attentional pool.
+        """
+        visual: Any = self._visual
+        if self._pooler is not None:
+            if self._plain != "class":
+                raise Unsupported(
+                    "this image tower pools by the mean of several attention queries, each with a norm of its own; the "
+                    "exact map reads one."
+                )
+            merge, after = Path(self._pooler.attn.out_proj), Path(visual.ln_post, visual.proj)
+            return ProbePooling(read=self._read, merge=merge, network=None, after=after)
+        if self._plain == "class":
+            return RowPooling(after=Path(visual.ln_post, visual.proj))
+        norms = (None, visual.ln_post) if visual.final_ln_after_pool else (visual.ln_post, None)
+        return MeanPooling(before=Path(norms[0]), after=Path(norms[1], visual.proj))
+
+    def _read(self, tokens: Float[Tensor, "B S D"], grid: tuple[int, int]) -> ProbeRead:
+        return read_by_query(
+            self._pooler.attn, self._pooler.ln_q(self._pooler.query[:1])[None], self._pooler.ln_k(tokens)
+        )
 
     def encode(
         self, images: Float[Tensor, "B 3 H W"], positions: PositionRule = "bicubic_antialias"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clipsight.towers.block import Block, check_parts
+from clipsight.towers.paths import Path
 
 _BEHIND = (vision_transformer.ResPostBlock, eva.EvaBlockPostNorm)
 _BLOCKS = (vision_transformer.Block, eva.EvaBlock, *_BEHIND)
@@ -87,8 +88,18 @@ class TimmBlock(Block):
         self, rows: Float[Tensor, "B R D"], y: Float[Tensor, "B S D"]
     ) -> Float[Tensor, "B K R d"]:
         """The block's own attention of prefix tokens, which have no rotary position."""
-        (q,), (k, v) = self._parts(rows, "q"), self.qkv(y, "kv")
+        (q,), (k, v) = self._row_queries(rows), self.qkv(y, "kv")
         return F.scaled_dot_product_attention(q, k, v, scale=self.scale)
+
+    def _row_queries(self, rows: Float[Tensor, "B R D"]) -> tuple[Float[Tensor, "B K R d"], ...]:
+        return self._parts(rows, "q")
+
+    def merge_path(self) -> Path:
+        """As `merge`, of heads side by side."""
+        block, attn = self._block, self._attn
+        inner = getattr(attn, "norm", None)
+        behind = block.norm1 if isinstance(block, _BEHIND) else _layer_scale(block, 1)
+        return Path(inner, attn.proj, behind)
 
     def merge(self, heads: Float[Tensor, "B K S d"]) -> Float[Tensor, "B S D"]:
         """Norm of the attended heads, output projection, norm behind or layer scale."""
@@ -132,8 +143,13 @@ class TimmBlock(Block):
 
 
 def _scaled(block: Any, which: int, out: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
+    scale = _layer_scale(block, which)
+    if scale is None:
+        return out
+    return scale * out if isinstance(scale, Tensor) else scale(out)
+
+
+def _layer_scale(block: Any, which: int) -> nn.Module | Tensor | None:
     """Layer scale: a module `ls1` in vision transformers, a parameter `gamma_1` or None in EVAs."""
-    if (module := getattr(block, f"ls{which}", None)) is not None:
-        return module(out)
-    gamma = getattr(block, f"gamma_{which}", None)
-    return out if gamma is None else gamma * out
+    module = getattr(block, f"ls{which}", None)
+    return getattr(block, f"gamma_{which}", None) if module is None else module

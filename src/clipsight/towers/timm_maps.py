@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from clipsight.errors import Unsupported
 from clipsight.towers.block import Block
 from clipsight.towers.grids import only_native, pair, patch_grid
+from clipsight.towers.paths import Path
+from clipsight.towers.pooling import MeanPooling
 from clipsight.towers.view import Pools, PositionRule
 
 
@@ -98,6 +100,23 @@ class TimmMap:
         nhwc = getattr(self._trunk, "output_fmt", "NCHW") == "NHWC"
         column = rearrange(tokens, "B S D -> B S 1 D" if nhwc else "B S D -> B D S 1")
         return self._head(self._trunk.forward_head(column))
+
+    def pooling(self) -> MeanPooling:
+        """By the mean of the cells; the trunk's head and open_clip's follow.
+
+        Raises:
+            Unsupported: the trunk pools otherwise.
+        """
+        trunk = self._trunk
+        if self.pools != "mean":
+            raise Unsupported(
+                f"this {type(trunk).__name__} pools by its class token, and it is seen as one piece: what that token "
+                "read from which patch is not known."
+            )
+        if self._is_sequence:
+            return MeanPooling(before=Path(), after=Path(trunk.fc_norm, trunk.head, self._head))
+        layers = [layer for name, layer in trunk.head.named_children() if name != "global_pool"]
+        return MeanPooling(before=Path(), after=Path(*layers, self._head))
 
     def encode(
         self, images: Float[Tensor, "B 3 H W"], positions: PositionRule = "bicubic_antialias"

@@ -23,6 +23,8 @@ from torch.nn import functional as F
 from clipsight.errors import Unsupported
 from clipsight.towers.block import Block
 from clipsight.towers.grids import pair, patch_grid
+from clipsight.towers.paths import Path
+from clipsight.towers.pooling import MeanPooling, Pooling, ProbePooling, ProbeRead, RowPooling, weights_of
 from clipsight.towers.positions import PositionCache
 from clipsight.towers.timm_blocks import TimmBlock, unsupported_block
 from clipsight.towers.view import Pools, PositionRule
@@ -144,6 +146,28 @@ class TimmVision:
     def pool(self, tokens: Float[Tensor, "B S D"]) -> Float[Tensor, "B E"]:
         """The trunk's own pool and both heads."""
         return self._head(self._trunk.forward_head(self._trunk.norm(tokens)))
+
+    def pooling(self) -> Pooling:
+        """By the class token, the mean of the patches, or a latent query."""
+        trunk, pool = self._trunk, self._trunk.attn_pool
+        ends = trunk.fc_norm, trunk.head, self._head
+        if self.pools == "class":
+            return RowPooling(after=Path(trunk.norm, *ends))
+        if self.pools == "mean":
+            return MeanPooling(before=Path(trunk.norm), after=Path(*ends))
+        if pool.latent_len != 1:
+            raise Unsupported("this image tower pools by several latent queries; the exact map reads one.")
+        network = None if pool.mlp is None else lambda p: pool.mlp(pool.norm(p))
+        return ProbePooling(read=self._read, merge=Path(pool.proj), network=network, after=Path(*ends))
+
+    def _read(self, tokens: Float[Tensor, "B S D"], grid: tuple[int, int]) -> ProbeRead:
+        """The latent query's attention; tokens that the pool leaves out have no weight."""
+        pool, y = self._trunk.attn_pool, self._trunk.norm(tokens)
+        left_out = 0 if getattr(self._trunk, "pool_include_prefix", True) else self.prefix
+        made = (pool.q(pool.latent), *pool.kv(y[:, left_out:]).chunk(2, -1))
+        q, k, v = (rearrange(one, "B S (K d) -> B K S d", K=pool.num_heads) for one in made)
+        weights = weights_of(pool.q_norm(q), pool.k_norm(k), pool.scale)
+        return ProbeRead(weights=F.pad(weights, (left_out, 0)), values=F.pad(v, (0, 0, left_out, 0)))
 
     def encode(
         self, images: Float[Tensor, "B 3 H W"], positions: PositionRule = "bicubic_antialias"

@@ -12,6 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from clipsight.towers.paths import Path
+from clipsight.towers.pooling import Pooling
+
 PositionRule = Literal["bicubic_antialias", "bicubic", "bilinear", "dino_bicubic"]
 """How a learned position table is stretched to another grid; see `clipsight.towers.positions`."""
 
@@ -109,6 +112,19 @@ class BlockView(Protocol):
 
     def merge(self, heads: Float[Tensor, "B K S d"]) -> Float[Tensor, "B S D"]:
         """Heads put side by side, output projection with its bias, layer scale; the residual is not added."""
+        ...
+
+    def row_weights(
+        self,
+        rows: Float[Tensor, "B R D"],
+        y: Float[Tensor, "B S D"],
+        seen: Bool[Tensor, "B R S"] | None = None,
+    ) -> Float[Tensor, "B K R S"]:
+        """The attention that `attend_rows` uses, at least in float32; `seen` hides positions from rows."""
+        ...
+
+    def merge_path(self) -> Path:
+        """What `merge` does to the heads side by side (K d), as a path of rows."""
         ...
 
     def ffn(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
@@ -217,6 +233,14 @@ class VisionView(Protocol):
 
         Args:
             tokens: prefix and patches; the prefix suffices where `pools` is "class".
+        """
+        ...
+
+    def pooling(self) -> Pooling:
+        """How `pool` comes from the tokens, in pieces that are affine when norms and attention are held.
+
+        Raises:
+            Unsupported: it has no such pieces; the message says why.
         """
         ...
 
@@ -347,6 +371,10 @@ class TextParts(Protocol):
         """States after the last block in the joint space: final norm and projection, not L2-normalised."""
         ...
 
+    def end_path(self) -> Path:
+        """What `readout` does, as a path of rows."""
+        ...
+
     def ends(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"] | None:
         """0-based position of the end token; None where the tower does not know it."""
         ...
@@ -359,6 +387,11 @@ class TextParts(Protocol):
 @runtime_checkable
 class OnePieceText(Protocol):
     """A text tower that runs in one piece, from token embeddings to the feature."""
+
+    @property
+    def pools_mean(self) -> bool:
+        """True when its feature is a mean over the final states of what is not padding; see `pooled_tokens`."""
+        ...
 
     @property
     def pad_id(self) -> int:
@@ -380,6 +413,16 @@ class OnePieceText(Protocol):
         hidden: Bool[Tensor, "T S"] | None = None,
     ) -> Float[Tensor, "T E"]:
         """Pooled feature of token embeddings; `ids` say what is padding, `hidden` positions are attended by nobody."""
+        ...
+
+    def pooled_tokens(
+        self, ids: Int[Tensor, "T S"], hidden: Bool[Tensor, "T S"] | None = None
+    ) -> tuple[Float[Tensor, "T S D"], Float[Tensor, "T S"], Path]:
+        """Final states, the weight of each in the mean that is pooled, and the path from that mean to the feature.
+
+        Raises:
+            Unsupported: the tower pools otherwise.
+        """
         ...
 
     def ends(self, ids: Int[Tensor, "T S"]) -> Int[Tensor, " T"] | None:

@@ -1,10 +1,18 @@
-"""Scenes as files: image and caption pairs to train on, and a segmentation tree to measure on."""
+"""Scenes as files: image and caption pairs to train on, and a segmentation tree to measure on.
+
+Everything is written into a hidden folder beside the one that was asked for, and moved there when it is whole: what was
+interrupted leaves nothing that could be taken for the whole.
+"""
 
 import csv
 import io
 import json
+import secrets
+import shutil
 import tarfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +25,9 @@ from clipsight.world.splits import Split
 from clipsight.world.sprites import nouns
 
 _SHARD = 1000
+_HIDDEN, _PART = ".clipsight-world-", ".part"
+_ABANDONED = 3600.0
+"""Seconds after which a hidden folder is one of a process that died."""
 
 Watch = Callable[[Iterable[Scene]], Iterable[Scene]]
 """Passes the scenes on as they are written, for a progress bar."""
@@ -33,14 +44,16 @@ def write_tsv(
     Raises:
         ValueError: see `make_scenes`. FileExistsError: the folder holds `captions.tsv` already.
     """
-    images = _fresh(out, "captions.tsv", split, size, seed, count) / "images"
-    images.mkdir()
-    with (out / "captions.tsv").open("w", newline="", encoding="utf-8") as file:
+    with (
+        _fresh(out, ("images", "captions.tsv"), split, size, seed, count) as made,
+        (made / "captions.tsv").open("w", newline="", encoding="utf-8") as file,
+    ):
+        (made / "images").mkdir()
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
         table.writerow(("filepath", "title", "roles"))
         for scene in watch(make_scenes(count, seed, split, size)):
             name = f"images/{_name(scene)}.png"
-            scene.image.save(out / name)
+            scene.image.save(made / name)
             table.writerows((name, caption.text, json.dumps(caption.spans)) for caption in scene.captions)
 
 
@@ -50,25 +63,19 @@ def write_webdataset(
     """Write tar shards of 1,000 scenes: `KEY.png`, `KEY.txt` (first caption) and `KEY.json` (captions, roles, foils).
 
     Raises:
-        ValueError: see `make_scenes`. FileExistsError: the folder holds a first shard already.
+        ValueError: see `make_scenes`. FileExistsError: the folder holds one of the shards already.
     """
-    _fresh(out, "scenes-000000.tar", split, size, seed, count)
-    shard: tarfile.TarFile | None = None
-    try:
+    shards = tuple(f"scenes-{number:06d}.tar" for number in range(-(-count // _SHARD)))
+    with _fresh(out, shards, split, size, seed, count) as made, ExitStack() as opened:
         for index, scene in enumerate(watch(make_scenes(count, seed, split, size))):
             if index % _SHARD == 0:
-                if shard is not None:
-                    shard.close()
-                shard = tarfile.open(out / f"scenes-{index // _SHARD:06d}.tar", "w")  # noqa: SIM115 - closed below
-            assert shard is not None
+                opened.close()
+                shard = opened.enter_context(tarfile.open(made / shards[index // _SHARD], "w"))
             picture = io.BytesIO()
             scene.image.save(picture, "PNG")
             _add(shard, f"{_name(scene)}.png", picture.getvalue())
             _add(shard, f"{_name(scene)}.txt", scene.captions[0].text.encode())
             _add(shard, f"{_name(scene)}.json", json.dumps(describe(scene)).encode())
-    finally:
-        if shard is not None:
-            shard.close()
 
 
 def write_voc(
@@ -82,24 +89,26 @@ def write_voc(
     Raises:
         ValueError: see `make_scenes`. FileExistsError: the folder holds `classes.txt` already.
     """
-    _fresh(out, "classes.txt", split, size, seed, count)
-    for folder in ("JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"):
-        (out / folder).mkdir(parents=True)
-    classes = ("background", *nouns())
-    (out / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
-    palette = _palette(256)
-    with (out / "ImageSets" / "Segmentation" / f"{split}.txt").open("w", encoding="utf-8") as listing:
-        for scene in watch(make_scenes(count, seed, split, size)):
-            name = _name(scene)
-            scene.image.save(out / "JPEGImages" / f"{name}.jpg", quality=95)
-            labels, objects = (np.zeros((size, size), np.uint8) for _ in range(2))
-            for number, (item, mask) in enumerate(zip(scene.objects, scene.masks, strict=True), 1):
-                labels[mask], objects[mask] = classes.index(item.name), number
-            for folder, values in (("SegmentationClass", labels), ("SegmentationObject", objects)):
-                picture = Image.fromarray(values)
-                picture.putpalette(palette)
-                picture.save(out / folder / f"{name}.png")
-            listing.write(name + "\n")
+    folders = ("JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation")
+    written = (*folders[:3], "ImageSets", "classes.txt")
+    with _fresh(out, written, split, size, seed, count) as made:
+        for folder in folders:
+            (made / folder).mkdir(parents=True)
+        classes = ("background", *nouns())
+        (made / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+        palette = _palette(256)
+        with (made / "ImageSets" / "Segmentation" / f"{split}.txt").open("w", encoding="utf-8") as listing:
+            for scene in watch(make_scenes(count, seed, split, size)):
+                name = _name(scene)
+                scene.image.save(made / "JPEGImages" / f"{name}.jpg", quality=95)
+                labels, objects = (np.zeros((size, size), np.uint8) for _ in range(2))
+                for number, (item, mask) in enumerate(zip(scene.objects, scene.masks, strict=True), 1):
+                    labels[mask], objects[mask] = classes.index(item.name), number
+                for folder, values in (("SegmentationClass", labels), ("SegmentationObject", objects)):
+                    picture = Image.fromarray(values)
+                    picture.putpalette(palette)
+                    picture.save(made / folder / f"{name}.png")
+                listing.write(name + "\n")
 
 
 def describe(scene: Scene) -> dict[str, Any]:
@@ -121,13 +130,37 @@ def describe(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _fresh(out: Path, first: str, split: Split, size: int, seed: int, count: int) -> Path:
-    """The folder, made if need be; nothing is made for a request that cannot be met."""
+@contextmanager
+def _fresh(out: Path, names: Sequence[str], split: Split, size: int, seed: int, count: int) -> Iterator[Path]:
+    """A folder to write in, whose entries are moved to `out` when the block ends; made for no impossible request.
+
+    Args:
+        names: what will be in it; the last is moved last, and nothing there is replaced.
+    """
     check_request(split, size, seed, count)
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / first).exists():
-        raise FileExistsError(f"{out} already holds {first}; give another folder, or remove that one first.")
-    return out
+    _refuse_existing(out, names)
+    place = out if out.is_dir() else out.parent
+    place.mkdir(parents=True, exist_ok=True)
+    for left in place.glob(f"{_HIDDEN}*{_PART}"):
+        if left.stat().st_mtime < time.time() - _ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
+    made = place / f"{_HIDDEN}{secrets.token_hex(6)}{_PART}"
+    made.mkdir()
+    try:
+        yield made
+        if not out.exists():
+            made.rename(out)
+            return
+        _refuse_existing(out, names)
+        for name in names:
+            (made / name).rename(out / name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _refuse_existing(out: Path, names: Sequence[str]) -> None:
+    if there := next((name for name in names if (out / name).exists()), None):
+        raise FileExistsError(f"{out} already holds {there}; give another folder, or remove that one first.")
 
 
 def _name(scene: Scene) -> str:

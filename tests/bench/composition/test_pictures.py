@@ -12,7 +12,7 @@ from clipsight.bench.composition.item import PictureRef
 from clipsight.bench.composition.pictures import COLLECTIONS, ImageRoot
 from clipsight.bench.composition.store import FeatureStore, text_key
 from clipsight.bench.composition.views import PictureView
-from clipsight.errors import ClipsightWarning, PictureError
+from clipsight.errors import PictureError
 
 COCO = PictureRef(file="000000000001.jpg", collection="coco_val2017")
 
@@ -128,7 +128,7 @@ def test_features_are_kept_for_other_runs_exactly(tmp_path, rng):
     features = rng.standard_normal((3, 4)).astype(np.float32)
     first = FeatureStore(tmp_path, "weights")
     first.add("texts", ["a", "b", "c"], features)
-    assert not list((tmp_path / "weights").iterdir())
+    assert not list(tmp_path.iterdir())
     first.flush()
     first.add("pictures", ["a"], features[:1] + 1)
     first.flush()
@@ -153,13 +153,3 @@ def test_features_are_written_when_many_wait(tmp_path):
     keys = [text_key(str(index)) for index in range(5000)]
     store.add("texts", keys, np.zeros((5000, 2), np.float32))
     assert FeatureStore(tmp_path, "w").missing("texts", keys) == []
-
-
-@pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"junk" * 100])
-def test_a_damaged_file_is_passed_over_and_said(content, tmp_path):
-    store = FeatureStore(tmp_path, "w")
-    store.add("texts", ["a"], np.ones((1, 4), np.float32))
-    store.flush()
-    (tmp_path / "w" / "texts-zz.safetensors").write_bytes(content)
-    with pytest.warns(ClipsightWarning, match="not a complete file of features"):
-        assert FeatureStore(tmp_path, "w").missing("texts", ["a", "b"]) == ["b"]

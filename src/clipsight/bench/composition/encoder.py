@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +16,8 @@ from clipsight.bench.composition.views import BY_MODE, VIEWS, PictureView, Shown
 from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import dropped_tails
 from clipsight.session.lens import Lens
+from clipsight.store import code_of, key_of
+from clipsight.towers.identity import model_identity, tokenizer_identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,9 @@ class About:
         activation: "quick_gelu" or "gelu"; the fingerprint does not hold it, and a wrong one moves scores by points.
         view: what of a picture it is shown, see `clipsight.bench.composition.views`.
         size: (H, W) pixels it is shown.
+        made_by: hash of everything else that determines its features: architecture, settings, weights in full,
+            preprocessing, libraries and their code; None where no hash could promise that, and nothing is kept on disk.
+        width: E of its features; None where it is not known before.
     """
 
     model: str
@@ -36,12 +41,15 @@ class About:
     device: str
     view: str
     size: tuple[int, int]
+    made_by: str | None = ""
+    width: int | None = None
 
     @property
     def mark(self) -> str:
         """A name for features that were made in the same way, wherever they were computed."""
         height, width = self.size
-        return f"{self.fingerprint}-{self.activation}-{self.dtype}-{self.view}-{height}x{width}"
+        made_by = "" if not self.made_by else f"-{self.made_by[:16]}"
+        return f"{self.fingerprint}-{self.activation}-{self.dtype}-{self.view}-{height}x{width}{made_by}"
 
 
 @runtime_checkable
@@ -67,7 +75,7 @@ class Encoder(Protocol):
         ...
 
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "T E"]:
-        """Features of texts, of any length."""
+        """Features of texts, of any length; `ValueError` when the model cannot read one of them."""
         ...
 
     def cut(self, texts: Sequence[str]) -> list[bool]:
@@ -110,6 +118,24 @@ class LensEncoder:
             device=self._lens.device.type,
             view=self.view.kind,
             size=self.view.size,
+            made_by=self._made_by(),
+            width=self._lens.card.embed_dim,
+        )
+
+    def _made_by(self) -> str | None:
+        loaded = self._lens.loaded
+        if (model := model_identity(loaded.module)) is None:
+            return None
+        return key_of(
+            "encoder",
+            {
+                "model": model,
+                "preprocess": asdict(loaded.preprocess),
+                "view": asdict(self.view),
+                "tokenizer": tokenizer_identity(loaded.tokenizer),
+                "code": code_of("bench/composition", "pictures", "session"),
+                "versions": [version(name) for name in ("pillow", "numpy", "torch", "open_clip_torch")],
+            },
         )
 
     def pictures(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "B E"]:

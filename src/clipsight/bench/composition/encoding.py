@@ -103,23 +103,42 @@ def encode_texts(
     *,
     part: Part = (0, 1),
     progress: Progress | None = None,
-) -> None:
+) -> dict[str, str]:
     """Put into the store what it lacks of these texts; short ones with short ones, which costs least.
+
+    Returns:
+        Texts that the model cannot read, such as one that holds its end token, and why.
 
     Raises:
         ValueError: a feature that is not finite.
     """
+    broken: dict[str, str] = {}
     by_key = {text_key(text): text for text in texts}
     todo = _share(store.missing("texts", list(by_key)), part)
     todo.sort(key=lambda key: len(by_key[key]))
     try:
         for start in range(0, len(todo), _TEXTS):
             few = todo[start : start + _TEXTS]
-            features = _plain(encoder.texts([by_key[key] for key in few]))
-            _keep(store, "texts", few, features, lambda key: repr(by_key[key]))
+            for good, features in _read(encoder, few, by_key, broken):
+                _keep(store, "texts", good, _plain(features), lambda key: repr(by_key[key]))
             _tell(progress, "texts", start + len(few), len(todo))
     finally:
         store.flush()
+    return broken
+
+
+def _read(
+    encoder: Encoder, keys: list[str], by_key: Mapping[str, str], broken: dict[str, str]
+) -> Iterator[tuple[list[str], torch.Tensor]]:
+    """Features of texts with their keys; where the model refuses some, one by one, with the reasons in `broken`."""
+    try:
+        yield keys, encoder.texts([by_key[key] for key in keys])
+    except ValueError as error:
+        if len(keys) == 1:
+            broken[by_key[keys[0]]] = str(error)
+            return
+        for key in keys:
+            yield from _read(encoder, [key], by_key, broken)
 
 
 def all_pictures(items: Sequence[Item]) -> list[PictureRef]:

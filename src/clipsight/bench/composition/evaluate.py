@@ -1,5 +1,6 @@
 """Compositional benchmarks on one model: read, encode what is new, decide, count."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from clipsight.bench.composition.report import MeanRow, Report, SplitRow, mean_r
 from clipsight.bench.composition.rows import Asked, Encoded, notes, split_row, unscored
 from clipsight.bench.composition.store import FeatureStore
 from clipsight.checkpoints.locate import BUNDLED, BUNDLED_MODELS
+from clipsight.errors import ClipsightWarning
 from clipsight.session.lens import Lens
 
 
@@ -96,6 +98,11 @@ def evaluate(
             (each.reading.benchmark.id, said) for said in unscored(each, list(made.values()), images)
         ]
     said = [note for each in asked for note in notes(each, protocol)]
+    if encoded.store.bad:
+        said.append(f"{encoded.store.bad} entries of the cache were damaged and were worked out again.")
+    if encoded.unread:
+        text, why = next(iter(encoded.unread.items()))
+        said.append(f"{len(encoded.unread)} texts cannot be read by the model, the first {text!r:.60}: {why}")
     # The tree of what is expected is for those who asked for it.
     said += [f"Not measured: {why.partition(' Expected')[0]}" for id, why in failures if id in guards]
     if encoder.about.model in BUNDLED_MODELS and not all(row.benchmark.startswith("world") for row in rows):
@@ -231,16 +238,23 @@ def _encode(
     progress: Progress | None,
 ) -> Encoded:
     root = ImageRoot(images)
-    store = FeatureStore(cache, encoder.about.mark)
+    about = encoder.about
+    store = FeatureStore(cache if about.made_by is not None else None, about.mark, about.width)
     keys = picture_keys(root, all_pictures(items), progress)
     broken = encode_pictures(
         encoder, root, keys, store, batch=batch, workers=workers, part=part, progress=progress
     )
     needed = all_texts([one for one in items if all(ref in keys for ref in one.pictures)])
-    encode_texts(encoder, needed, store, part=part, progress=progress)
+    unread = encode_texts(encoder, needed, store, part=part, progress=progress)
     texts = all_texts(items)
     cut = frozenset(text for text, gone in zip(texts, encoder.cut(texts), strict=True) if gone)
-    return Encoded(store=store, keys=keys, broken=broken, cut=cut)
+    if store.bad:
+        warnings.warn(
+            f"{store.bad} entries of the cache {cache} were damaged; what they held was worked out again.",
+            ClipsightWarning,
+            stacklevel=3,
+        )
+    return Encoded(store=store, keys=keys, broken=broken, cut=cut, unread=unread)
 
 
 def _plain(options: ReadOptions) -> dict[str, Any]:

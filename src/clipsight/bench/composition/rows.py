@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,21 +38,26 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Where the features of the items are, and which pictures have none."""
+    """Where the features of the items are, and which pictures and texts have none."""
 
     store: FeatureStore
     keys: Mapping[PictureRef, str]
     broken: Mapping[PictureRef, str]
     cut: frozenset[str]
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    def has(self, item: Item) -> bool:
+        """Whether an item's pictures and texts all have features."""
+        return all(ref in self.keys and ref not in self.broken for ref in item.pictures) and not (
+            self.unread and any(text in self.unread for text in all_texts([item]))
+        )
 
 
 def split_row(asked: Asked, split: str, encoded: Encoded) -> SplitRow:
     """The result of a split."""
     items = asked.counted[split]
     counting = asked.protocol.of(split)
-    there = [
-        one for one in items if all(ref in encoded.keys and ref not in encoded.broken for ref in one.pictures)
-    ]
+    there = [one for one in items if encoded.has(one)]
     refs, texts = all_pictures(items), all_texts(items)
     gone = [ref for ref in refs if ref not in encoded.keys or ref in encoded.broken]
     rule = RULES[asked.items[split][0].rule]

@@ -1,23 +1,21 @@
 """Features that were made before: in memory, and in a folder that several runs and processes may share.
 
-A folder holds one sub-folder for each model state (weights, activation, number type, view), with files of features that
-are written once and never changed. An interrupted run loses what it had not written yet, nothing else.
+They lie there as packs of `clipsight.store`, by model state (everything in `About`) and kind. An interrupted run loses
+what it had not written yet, nothing else.
 """
 
 import hashlib
 import json
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from clipsight.errors import ClipsightWarning
-from clipsight.results.io import atomic_write
+from clipsight.store import NAMED_LIMIT, Store
 
 Kind = Literal["pictures", "texts"]
 _KINDS: tuple[Kind, ...] = ("pictures", "texts")
@@ -36,16 +34,25 @@ class FeatureStore:
     Args:
         folder: where they are kept; None keeps them in memory only.
         mark: the model state that they belong to, `About.mark`.
+        width: E; None takes that of the first features.
+
+    Attributes:
+        bad: entries of the folder that were damaged, of other shapes or not finite; what they held is made again.
     """
 
-    def __init__(self, folder: Path | None = None, mark: str = "") -> None:
-        self._folder = None if folder is None else folder / mark
+    def __init__(self, folder: Path | None = None, mark: str = "", width: int | None = None) -> None:
+        self._store = None if folder is None else Store(folder, NAMED_LIMIT)
+        self._mark, self._width = mark, width
         self._rows: dict[Kind, dict[str, np.ndarray]] = {kind: {} for kind in _KINDS}
         self._waiting: dict[Kind, list[str]] = {kind: [] for kind in _KINDS}
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for file in sorted(self._folder.glob("*.safetensors")):
-                self._load(file)
+        for kind in _KINDS:
+            for keys, features in self._kept(kind):
+                self._rows[kind].update(zip(keys, features, strict=True))
+
+    @property
+    def bad(self) -> int:
+        """See above."""
+        return 0 if self._store is None else self._store.bad
 
     def missing(self, kind: Kind, keys: Sequence[str]) -> list[str]:
         """Those that are not here, each once, in their order."""
@@ -72,29 +79,33 @@ class FeatureStore:
         """Number of features held."""
         return sum(map(len, self._rows.values()))
 
+    def _facts(self, kind: Kind) -> dict[str, str]:
+        return {"features": kind, "model": self._mark}
+
     def _write(self, kind: Kind) -> None:
         keys, self._waiting[kind] = self._waiting[kind], []
-        if self._folder is None or not keys:
-            return
-        name = hashlib.blake2b(" ".join(keys).encode(), digest_size=8).hexdigest()
-        content = save({"features": self.get(kind, keys)}, {"kind": kind, "keys": json.dumps(keys)})
-        with atomic_write(self._folder / f"{kind}-{name}.safetensors", overwrite=True) as file:
-            file.write(content)
+        if self._store is not None and keys:
+            names = np.frombuffer(json.dumps(keys).encode(), np.uint8)
+            content = save({"features": self.get(kind, keys), "keys": names})
+            self._store.add("features", self._facts(kind), content)
 
-    def _load(self, file: Path) -> None:
-        try:
-            with safe_open(file, framework="numpy") as archive:
-                facts = archive.metadata() or {}
-                features = archive.get_tensor("features")
-            keys, kind = json.loads(facts["keys"]), facts["kind"]
-            if kind not in _KINDS or len(keys) != len(features):
-                raise ValueError("its names and features do not fit")
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
-            warnings.warn(
-                f"{file} is not a complete file of features ({error}); it is passed over, and what it held is made "
-                "again. Delete it.",
-                ClipsightWarning,
-                stacklevel=3,
-            )
+    def _kept(self, kind: Kind) -> Iterator[tuple[list[str], Float[np.ndarray, "n E"]]]:
+        if self._store is None:
             return
-        self._rows[kind].update(zip(keys, features, strict=True))
+        for content in self._store.packs("features", self._facts(kind)):
+            try:
+                held = load(content)
+                keys, features = json.loads(held["keys"].tobytes()), held["features"]
+                fits = (
+                    features.ndim == 2
+                    and features.dtype == np.float32
+                    and features.shape == (len(keys), self._width or features.shape[1])
+                    and bool(np.isfinite(features).all())
+                )
+            except (SafetensorError, ValueError, KeyError, TypeError):
+                fits = False
+            if not fits:
+                self._store.reject()
+                continue
+            self._width = features.shape[1]
+            yield keys, features

@@ -20,9 +20,10 @@ from typing import Any
 from clipsight.bench.composition.benchmark import Annotation, BenchmarkFiles, ReadOptions
 from clipsight.bench.composition.readers.retrieval import captioned
 from clipsight.bench.word_gap.caption import CorpusCaption
-from clipsight.bench.word_gap.fields import PICTURE, column, has_roles, read_row
+from clipsight.bench.word_gap.fields import read_row
 from clipsight.bench.word_gap.world_captions import CAPTIONS, world_captions
-from clipsight.records.reading import BadRow, Malformed, Row, csv_rows, jsonl_rows
+from clipsight.records import BadRow, Malformed, Row, csv_rows, jsonl_rows, text_rows
+from clipsight.records.columns import PICTURE, column, has_roles
 from clipsight.roles.extract import EXTRACTORS
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")
@@ -158,8 +159,8 @@ class Corpus:
         if path.suffix == ".json":
             return captioned(_source(path))
         if path.suffix == ".txt":
-            return _lines(path)
-        return csv_rows(path, name, "\t" if path.suffix == ".tsv" else ",")
+            return text_rows(path, name)
+        return csv_rows(path, name)
 
 
 def _file(name: str) -> Path:
@@ -177,13 +178,6 @@ def _file(name: str) -> Path:
 def _names_pictures(rows: Iterator[Row | Malformed]) -> bool:
     first = next((row for row in rows if isinstance(row, Row) and isinstance(row.value, dict)), None)
     return first is not None and column(first, PICTURE) is not None
-
-
-def _lines(path: Path) -> Iterator[Row | Malformed]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield Row(value={"caption": line.strip()}, line=number, key=str(number))
 
 
 def _source(path: Path) -> BenchmarkFiles:

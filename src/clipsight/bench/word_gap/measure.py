@@ -19,9 +19,9 @@ from clipsight.bench.word_gap.caption import CorpusCaption
 from clipsight.bench.word_gap.columns import Column
 from clipsight.bench.word_gap.corpus_measurer import CorpusMeasurer
 from clipsight.bench.word_gap.part import MeasuredPart
-from clipsight.checkpoints.fingerprint import own_code
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.session.lens import Lens
+from clipsight.store import code_of
 
 PART = 128
 """Rows of a part: what an interrupted run loses at most."""
@@ -77,7 +77,11 @@ def measure(
         Unsupported: a model without a tokenizer.
     """
     asker = CorpusMeasurer(lens, columns, batch)
-    state = [LensEncoder(lens).about.mark, _code(), [column.to_dict() for column in columns]]
+    state = [
+        LensEncoder(lens).about.mark,
+        code_of("attribution", "bench", "checkpoints", "language", "pictures", "roles", "towers"),
+        [column.to_dict() for column in columns],
+    ]
     held: list[MeasuredPart | tuple[Path, str]] = []
     named: list[str] = []
     extractors: dict[str, None] = {}
@@ -142,15 +146,5 @@ def _facts(one: CorpusCaption) -> list[Any]:
 
 
 @cache
-def _code() -> str:
-    """Hash of the source that makes scores of captions."""
-    here = Path(__file__).parent
-    files = [*here.glob("*.py"), *(here.parents[1] / "attribution").glob("*.py")]
-    digest = hashlib.blake2b(own_code().encode(), digest_size=12)
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def _mark(facts: Any) -> str:
     return hashlib.blake2b(json.dumps(facts, default=str).encode(), digest_size=12).hexdigest()

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from clipsight.roles.cleaned import as_read
 from clipsight.roles.lexicon import lexicon
 from clipsight.roles.rules.assign import Meaning, letters
 from clipsight.roles.rules.fixed_phrases import resolve_phrases
@@ -15,7 +14,7 @@ from clipsight.roles.rules.links import Relations, Triple
 from clipsight.roles.rules.phrases import Tagged, gather
 from clipsight.roles.rules.pos_tags import tag_words
 from clipsight.roles.rules.position import AND, COMMA, STOP
-from clipsight.roles.schema import CaptionRoles, Role, RoleRelation, RoleWord, find_words, words_of
+from clipsight.roles.schema import CaptionRoles, Role, RoleRelation, RoleWord, read_words, words_of
 
 RULES_VERSION = "2"
 """Changes when the rules give other roles; the word lists have a version of their own."""
@@ -58,7 +57,8 @@ def analyse(caption: str, words: tuple[RoleWord, ...] | None = None) -> Analysis
 
 def roles_by_rules(caption: str) -> CaptionRoles:
     """The roles of a caption's words by the rules; see `roles.extract_roles`."""
-    return as_roles(caption, find_words(caption), analyse(as_read(caption)))
+    read, inner, words = read_words(caption)
+    return as_roles(caption, words, analyse(read, inner))
 
 
 def as_roles(caption: str, words: tuple[RoleWord, ...], analysis: Analysis) -> CaptionRoles:

@@ -1,6 +1,6 @@
 """Examples to a batch: pixels, ids, roles of tokens, foils. What is drawn depends on (seed, epoch, index) alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clipsight.errors import PictureError
 from clipsight.language.spans import caption_tokens
-from clipsight.language.tokens import Tokenizer, dropped_tails, tokenize
+from clipsight.language.tokens import Tokenizer, check_texts, dropped_tails, tokenize
 from clipsight.pictures import read_picture
 from clipsight.towers.loading import Preprocess
 from clipsight.tune.data.batch import Batch
@@ -37,16 +37,6 @@ class Text(NamedTuple):
     ids: Int[Tensor, " S"]
     content: Bool[Tensor, " S"]
     roles: UInt8[Tensor, " S"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prepared:
-    """One example, ready to be stacked."""
-
-    index: int
-    pixels: UInt8[np.ndarray, "H W 3"]
-    text: Text
-    foils: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +64,7 @@ class Collate:
     foils: int = 0
     foil_source: FoilSource | None = None
     _texts: dict[Any, Text] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _checked: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     _warned: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,7 +75,7 @@ class Collate:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the captions it has read: each of their tensors would be a file shared with the other process."""
-        return {**self.__dict__, "_texts": {}}
+        return {**self.__dict__, "_texts": {}, "_checked": set()}
 
     def __call__(self, rows: Sequence[tuple[int, Example]], epoch: int = 0) -> Batch:
         """A batch of examples with their numbers.
@@ -96,33 +87,37 @@ class Collate:
             ValueError: roles are asked for and nobody has looked for them.
             Unsupported: no tokenizer, or one that says nothing of its tokens.
         """
-        return self.stack([self.prepare(index, example, epoch) for index, example in rows])
+        return self.stacked([(index, *self.see(index, example, epoch)) for index, example in rows])
 
-    def prepare(self, index: int, example: Example, epoch: int) -> Prepared:
-        """One example; raises as a call does."""
+    def see(
+        self, index: int, example: Example, epoch: int
+    ) -> tuple[UInt8[np.ndarray, "H W 3"], Text, tuple[str, ...]]:
+        """Pixels, text and foils of an example; raises as a call does."""
         if self.matching is not None and example.spans is None:
             raise ValueError(
                 f"the roles of {example.key or index}'s words were asked for and nobody has looked for them; open the "
                 'data with roles="auto" or an extractor.'
             )
+        assert not isinstance(example.picture, int | tuple)  # it was opened
         try:
             picture = read_picture(example.picture)
         except PictureError as error:
             raise Unusable(f"{example.key or index}: {error}") from error
         pixels = self.crop(picture, self.preprocess, np.random.default_rng((self.seed, epoch, index)))
         foils = self._foils(example, index, epoch)
-        return Prepared(index=index, pixels=pixels, text=self._text(index, example), foils=foils)
+        return pixels, self._text(index, example), foils
 
-    def stack(self, rows: Sequence[Prepared]) -> Batch:
-        """A batch of prepared examples."""
-        ids = torch.stack([row.text.ids for row in rows])
-        foil_ids, foil_valid = self._stacked_foils(rows, ids) if self.foils else (None, None)
+    def stacked(self, rows: Sequence[tuple[int, UInt8[np.ndarray, "H W 3"], Text, tuple[str, ...]]]) -> Batch:
+        """A batch of what `see` gave, each behind its number."""
+        numbers, pixels, texts, foils = zip(*rows, strict=True)
+        ids = torch.stack([text.ids for text in texts])
+        foil_ids, foil_valid = self._stacked_foils(foils, ids) if self.foils else (None, None)
         return Batch(
-            images=_normalised(np.stack([row.pixels for row in rows]), self.preprocess),
+            images=_normalised(np.stack(pixels), self.preprocess),
             ids=ids,
-            content=torch.stack([row.text.content for row in rows]),
-            roles=torch.stack([row.text.roles for row in rows]),
-            index=torch.tensor([row.index for row in rows]),
+            content=torch.stack([text.content for text in texts]),
+            roles=torch.stack([text.roles for text in texts]),
+            index=torch.tensor(numbers),
             foil_ids=foil_ids,
             foil_valid=foil_valid,
         )
@@ -137,6 +132,7 @@ class Collate:
         return self._texts[key]
 
     def _read(self, index: int, example: Example) -> Text:
+        self._check_text(example.caption, index, example)
         ids = self._ids([example.caption])[0]
         assert self.tokenizer is not None  # `_ids` refuses to go without
         try:
@@ -152,18 +148,32 @@ class Collate:
         if not self.foils:
             return ()
         source = example.foils if self.foil_source is None else self.foil_source(example, index, epoch)
-        return tuple(foil for foil in source if foil.strip())[: self.foils]
+        foils = tuple(foil for foil in source if foil.strip())[: self.foils]
+        for foil in foils if self.foil_source is None or example.foils else ():
+            self._check_text(foil, index, example)
+        return foils
+
+    def _check_text(self, text: str, index: int, example: Example) -> None:
+        """Refuse what `Lens.explain` refuses, such as the token that ends a text for the model."""
+        if self.tokenizer is None or text in self._checked:
+            return
+        try:
+            check_texts([text], self.tokenizer)
+        except ValueError as error:
+            raise Unusable(f"{example.key or index}: {error}") from error
+        if len(self._checked) < KEPT_TEXTS:
+            self._checked.add(text)
 
     def _stacked_foils(
-        self, rows: Sequence[Prepared], ids: Int[Tensor, "B S"]
+        self, foils: Sequence[tuple[str, ...]], ids: Int[Tensor, "B S"]
     ) -> tuple[Int[Tensor, "B k S"], Bool[Tensor, "B k"]]:
         """Ids of foils, and which are there; missing ones have the ids of the caption, which any tower reads."""
         foil_ids = ids[:, None].repeat(1, self.foils, 1)
-        valid = torch.zeros(len(rows), self.foils, dtype=torch.bool)
-        places = [(b, k) for b, row in enumerate(rows) for k in range(len(row.foils))]
+        valid = torch.zeros(len(foils), self.foils, dtype=torch.bool)
+        places = [(b, k) for b, some in enumerate(foils) for k in range(len(some))]
         if places:
             b, k = torch.tensor(places).T
-            foil_ids[b, k] = self._ids([foil for row in rows for foil in row.foils])
+            foil_ids[b, k] = self._ids([foil for some in foils for foil in some])
             valid[b, k] = True
         return foil_ids, valid
 
@@ -189,8 +199,3 @@ def _normalised(pixels: UInt8[np.ndarray, "B H W 3"], preprocess: Preprocess) ->
     )
     mean, std = (torch.tensor(given)[:, None, None] for given in (preprocess.mean, preprocess.std))
     return values.div_(255).sub_(mean).div_(std)
-
-
-def tensors_of(batch: Batch) -> Mapping[str, Tensor]:
-    """A batch's tensors by name, as processes hand them over; `Batch(**tensors)` is the batch."""
-    return {name: tensor for name, tensor in vars(batch).items() if tensor is not None}

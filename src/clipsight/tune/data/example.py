@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from clipsight.pictures import PictureSource
 
+Place = str | int | tuple[int, int, int, str]
+"""Where data finds a picture again: a file, a number, or (shard, first byte, bytes, hash)."""
 RoleSpan = tuple[int, int, str]
 """First character, the one after the last, role: "object", "attribute" or "relation"; places in the caption."""
 
@@ -15,16 +17,17 @@ class Example:
     """A picture and a true caption of it.
 
     Attributes:
-        picture: a path, a PIL picture or uint8 pixels (H, W, 3).
+        picture: a path, a PIL picture or uint8 pixels (H, W, 3); in data whose pictures are opened when they are asked
+            for, the place of one.
         caption: as given.
         spans: which characters name objects, attributes, relations; None where nobody has looked.
         foils: captions that are false for the picture, as the data has them; () for none.
         key: what the example is called in messages.
     """
 
-    picture: PictureSource
+    picture: PictureSource | Place
     caption: str
-    spans: tuple[RoleSpan, ...] | None
+    spans: tuple[RoleSpan, ...] | None = None
     foils: tuple[str, ...] = ()
     key: str = ""
 

@@ -1,18 +1,17 @@
 """Batches of a plan from any step on, the same ones however many workers make them."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from clipsight.errors import ClipsightWarning, PictureError
 from clipsight.tune.data.batch import Batch
-from clipsight.tune.data.collate import Collate, Prepared, Unusable, tensors_of
+from clipsight.tune.data.collate import Collate, Unusable
 from clipsight.tune.data.example import Examples
 from clipsight.tune.data.plan import BatchPlan
 from clipsight.tune.data.processes import start_method
@@ -72,8 +71,7 @@ class Loader:
             # Of its own, so that the process's random numbers stay where they are.
             generator=torch.Generator(),
         )
-        for step, tensors in zip(count(start), made, strict=False):
-            batch = Batch(**tensors)
+        for step, batch in zip(count(start), made, strict=False):
             self._note(step, batch)
             yield batch
 
@@ -85,7 +83,7 @@ class Loader:
             if index in self.replaced:
                 continue
             try:
-                steps.prepare(index, steps.plan.epoch(step))
+                steps.see(index, steps.plan.epoch(step))
                 self.replaced[index] = f"example {index} could not be read for a while"
             except Unusable as error:
                 self.replaced[index] = str(error)
@@ -96,31 +94,32 @@ class Loader:
 
 @dataclass(frozen=True, kw_only=True)
 class _Steps(Dataset[Any]):
-    """Batches by step, as tensors by name."""
+    """Batches by step."""
 
     examples: Examples
     collate: Collate
     plan: BatchPlan
 
-    def __getitem__(self, step: int) -> Mapping[str, Tensor]:
+    def __getitem__(self, step: int) -> Batch:
         epoch = self.plan.epoch(step)
-        rows = [self._usable(index, epoch) for index in self.plan.own_rows(step).tolist()]
-        return tensors_of(self.collate.stack(rows))
+        return self.collate.stacked(
+            [self._usable(index, epoch) for index in self.plan.own_rows(step).tolist()]
+        )
 
-    def prepare(self, index: int, epoch: int) -> Prepared:
-        """An example, ready to be stacked; raises `Unusable`."""
+    def see(self, index: int, epoch: int) -> tuple[Any, ...]:
+        """An example's number and what `Collate.see` makes of it; raises `Unusable`."""
         try:
             example = self.examples[index]
         except PictureError as error:
             raise Unusable(str(error)) from error
-        return self.collate.prepare(index, example, epoch)
+        return index, *self.collate.see(index, example, epoch)
 
-    def _usable(self, index: int, epoch: int) -> Prepared:
-        """The example, or the next one that can be used."""
+    def _usable(self, index: int, epoch: int) -> tuple[Any, ...]:
+        """The same of the example, or of the next one that can be used."""
         problems = []
         for further in range(MOST_UNUSABLE):
             try:
-                return self.prepare((index + further) % len(self.examples), epoch)
+                return self.see((index + further) % len(self.examples), epoch)
             except Unusable as error:
                 problems.append(str(error))
         raise Unusable(f"{MOST_UNUSABLE} examples in a row cannot be used, the first: {problems[0]}")

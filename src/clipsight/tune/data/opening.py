@@ -11,9 +11,9 @@
 import re
 from pathlib import Path
 
-from clipsight.records.reading import Row
-from clipsight.tune.data.collected import Collected, OpenPicture, collect
-from clipsight.tune.data.files import SUFFIXES, as_named, gather_coco, gather_table
+from clipsight.records import Row
+from clipsight.tune.data.collected import Collected, Pictures, collect
+from clipsight.tune.data.files import SUFFIXES, FilePictures, gather_coco, gather_table
 from clipsight.tune.data.gathering import Gathering
 from clipsight.tune.data.options import DataOptions, Progress
 from clipsight.tune.data.records import read_record
@@ -47,8 +47,8 @@ def open_examples(
     return collect(name, into, _gather(name, options, into, progress), options, progress)
 
 
-def _gather(name: str, options: DataOptions, into: Gathering, progress: Progress | None) -> OpenPicture:
-    """Take a source's entries; returns what opens their pictures."""
+def _gather(name: str, options: DataOptions, into: Gathering, progress: Progress | None) -> Pictures:
+    """Take a source's examples; returns what opens their pictures."""
     if world := _WORLD.fullmatch(name):
         return _gather_scenes(int(world[1]), int(world[2]), options, into, progress)
     if name.startswith("shards:") or name.endswith(".tar"):
@@ -65,12 +65,12 @@ def _gather(name: str, options: DataOptions, into: Gathering, progress: Progress
     if not path.is_file():
         raise FileNotFoundError(f"the data {name!r} is not there; correct the name.")
     (gather_coco if coco else gather_table)(path, options.images or path.parent, into)
-    return as_named
+    return FilePictures(options.cache)
 
 
 def _gather_scenes(
     seed: int, count: int, options: DataOptions, into: Gathering, progress: Progress | None
-) -> OpenPicture:
+) -> Pictures:
     scenes = Scenes(
         seed,
         count,

@@ -1,37 +1,27 @@
 """What a record of a data file says: captions, the roles of their words, and captions that are false for its picture.
 
-Three forms are read. A row with one caption may have columns of roles (`clipsight.bench.word_gap.fields`). A row
+Three forms are read. A row with one caption may have columns of roles (`clipsight.records.columns`). A row
 may have a list of captions. And a record may describe a scene, as `clipsight.world.write_webdataset` writes it:
 {"captions": [{"text", "spans"}], "foils": [{"caption", "foil", "caption_spans"}]}.
 """
 
 import ast
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from clipsight.bench.word_gap.fields import CAPTION, column, has_roles, row_roles
-from clipsight.records.reading import BadRow, Row
+from clipsight.records import BadRow, Row, json_value
+from clipsight.records.columns import CAPTION, column, has_roles, require_column
+from clipsight.roles.columns import row_roles
 from clipsight.roles.extract import extract_roles
-from clipsight.tune.data.example import RoleSpan
-from clipsight.tune.data.role_cache import phrases_of
+from clipsight.tune.data.example import Example, RoleSpan
+from clipsight.tune.data.phrases import phrases_of
 
 FOILS = ("neg_captions", "neg_caption", "negative_captions", "negative_caption", "foils")
 """Columns of captions that are false for the picture: one, a list, or a list written as text as NegCLIP's files do."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
-    """A caption of a record, its roles where the record has them, and its foils."""
-
-    caption: str
-    spans: tuple[RoleSpan, ...] | None = None
-    foils: tuple[str, ...] = ()
-
-
-def read_record(row: Row, *, own_roles: bool, text: str | None = None) -> tuple[Said, ...]:
-    """The captions of a record.
+def read_record(row: Row, *, own_roles: bool, text: str | None = None) -> tuple[Example, ...]:
+    """The captions of a record, as examples whose picture is not known yet.
 
     Args:
         row: an object. own_roles: whether to read the roles that it states.
@@ -46,14 +36,13 @@ def read_record(row: Row, *, own_roles: bool, text: str | None = None) -> tuple[
         return _scene(row.value, own_roles=own_roles)
     name = "captions" if isinstance(row.value.get("captions"), list) else column(row, CAPTION)
     if name is None and text is None:
-        raise BadRow(f"no column is called {', '.join(CAPTION[:-1])} or {CAPTION[-1]}")
+        require_column(row, CAPTION)
     foils = _foils(row)
     if name is not None and isinstance(row.value[name], list):
-        return tuple(Said(caption=caption, foils=foils) for caption in row.texts(name))
-    caption = text if name is None else row.text(name)
-    assert caption is not None
+        return tuple(Example(picture="", caption=caption, foils=foils) for caption in row.texts(name))
+    caption = Row(value={"text": text}, line=0, key="").text("text") if name is None else row.text(name)
     spans = phrases_of(row_roles(row, caption, "column")) if own_roles and has_roles(row) else None
-    return (Said(caption=caption, spans=spans, foils=foils),)
+    return (Example(picture="", caption=caption, spans=spans, foils=foils),)
 
 
 def _is_scene(value: Mapping[str, Any]) -> bool:
@@ -61,30 +50,37 @@ def _is_scene(value: Mapping[str, Any]) -> bool:
     return isinstance(captions, list) and bool(captions) and isinstance(captions[0], dict)
 
 
-def _scene(value: Mapping[str, Any], *, own_roles: bool) -> tuple[Said, ...]:
+def _scene(value: Mapping[str, Any], *, own_roles: bool) -> tuple[Example, ...]:
     """The captions of a scene, and behind them the true captions that foils were made from."""
     try:
-        spans = {one["text"]: one["spans"] for one in value["captions"]}
+        spans = {_text(one, "text"): one["spans"] for one in value["captions"]}
         foils: dict[str, list[str]] = {caption: [] for caption in spans}
         for pair in value.get("foils", ()):
-            caption = pair["caption"]
+            caption = _text(pair, "caption")
             if caption not in spans:
                 if own_roles and "caption_spans" not in pair:
                     continue  # the file does not say which words of this caption are what
                 spans[caption], foils[caption] = pair.get("caption_spans"), []
-            foils[caption].append(pair["foil"])
+            foils[caption].append(_text(pair, "foil"))
         return tuple(
-            Said(
+            Example(
+                picture="",
                 caption=caption,
                 spans=_phrases(caption, places) if own_roles else None,
                 foils=tuple(foils[caption]),
             )
             for caption, places in spans.items()
         )
+    except BadRow:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise BadRow(
             f"it is not a scene as clipsight writes them ({type(error).__name__}: {error})"
         ) from error
+
+
+def _text(value: Any, name: str) -> str:
+    return Row(value=value, line=0, key="").text(name)
 
 
 def _phrases(caption: str, places: Any) -> tuple[RoleSpan, ...]:
@@ -104,9 +100,9 @@ def _foils(row: Row) -> tuple[str, ...]:
 
 def _listed(text: str) -> Any:
     """A list written as text, in JSON or in Python."""
-    for read in (json.loads, ast.literal_eval):
+    for read in (json_value, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError, RecursionError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     raise BadRow(f"{text!r:.60} begins like a list and is none")

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from clipsight.results import atomic_write
+from clipsight.store import NAMED_LIMIT, Store, code_of, content_hash
 from clipsight.tune.data.options import Progress
 from clipsight.tune.data.processes import in_processes
 from clipsight.world import make_scene
@@ -19,7 +19,7 @@ from clipsight.world.datasets import describe
 
 PIECE = 250
 """Scenes drawn and kept at a time, a second's work."""
-_SPLIT = "train"
+_KIND, _SPLIT = "scenes", "train"
 Pixels = UInt8[np.ndarray, "n H W 3"]
 
 
@@ -33,9 +33,10 @@ class Piece:
     size: int
 
     @property
-    def name(self) -> str:
-        """Of its files."""
-        return f"{self.start:07d}-{self.count:03d}"
+    def facts(self) -> dict[str, Any]:
+        """What determines its pixels."""
+        versions = [version(name) for name in ("pillow", "numpy")]
+        return {**asdict(self), "split": _SPLIT, "code": code_of("world"), "versions": versions}
 
 
 class Scenes:
@@ -43,7 +44,7 @@ class Scenes:
 
     Args:
         seed, count, size: see `clipsight.world.make_scenes`.
-        cache: folder to keep them below, and to take them from; None holds them in memory.
+        cache: folder to keep them in, and to take them from; None holds them in memory.
         processes: how many draw. progress: told of scenes as they are drawn.
     """
 
@@ -57,80 +58,79 @@ class Scenes:
         processes: int = 1,
         progress: Progress | None = None,
     ) -> None:
-        pieces = [
+        self._pieces = [
             Piece(seed=seed, start=start, count=min(PIECE, count - start), size=size)
             for start in range(0, count, PIECE)
         ]
-        self.seed, self._folder = seed, None if cache is None else cache / _folder_name(seed, size)
-        self._pieces: list[Any] = []
+        self._cache = cache
+        self._store = None if cache is None else Store(cache, NAMED_LIMIT)
+        self._pixels: list[Pixels] = []
         self.records: list[dict[str, Any]] = []
-        if self._folder is None:
-            for done, (pixels, records) in enumerate(in_processes(_draw, pieces, processes), 1):
-                self._pieces.append(pixels)
-                self.records += records
-                _tell(progress, pieces[:done], count)
-        else:
-            self._keep(self._folder, pieces, count, processes, progress)
+        kept = [self._kept(piece) for piece in self._pieces]
+        missing = [piece for piece, one in zip(self._pieces, kept, strict=True) if one is None]
+        drawn = in_processes(partial(_draw, cache=cache), missing, processes)
+        there = count - sum(piece.count for piece in missing)
+        for piece, one in zip(self._pieces, kept, strict=True):
+            if one is None:
+                one = next(drawn)
+                there += piece.count
+                if progress is not None:
+                    progress("scenes", there, count)
+                if self._store is not None:  # what was written can be mapped
+                    one = self._kept(piece) or one
+            pixels, records = one
+            self._pixels.append(pixels)
+            self.records += records
 
     def __call__(self, place: Any) -> UInt8[np.ndarray, "H W 3"]:
         """The picture of a scene's number."""
-        return np.array(self._pieces[place // PIECE][place % PIECE])
+        return np.array(self._pixels[place // PIECE][place % PIECE])
 
-    def _keep(
-        self, folder: Path, pieces: Sequence[Piece], count: int, processes: int, progress: Progress | None
-    ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        missing = [piece for piece in pieces if not (folder / f"{piece.name}.json").is_file()]
-        there = [piece for piece in pieces if piece not in missing]
-        drawn = in_processes(partial(_draw_into, folder=folder), missing, processes)
-        for done, _ in enumerate(drawn, 1):
-            _tell(progress, [*there, *missing[:done]], count)
-        for piece in pieces:
-            self.records += json.loads((folder / f"{piece.name}.json").read_text(encoding="utf-8"))
-        self._map(folder, [piece.name for piece in pieces])
+    def contents(self, places: Sequence[Any], progress: Progress | None = None) -> dict[Any, str]:
+        """A hash of the pixels of each scene."""
+        return {place: content_hash(self(place).tobytes()) for place in places}
 
-    def _map(self, folder: Path, names: Sequence[str]) -> None:
-        self._names = tuple(names)
-        self._pieces = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+    def _kept(self, piece: Piece) -> tuple[Pixels, list[dict[str, Any]]] | None:
+        """A piece as it is kept, its pixels mapped from the file; None where there is none that is whole."""
+        if self._store is None or (stored := self._store.get(_KIND, piece.facts)) is None:
+            return None
+        try:
+            length = int.from_bytes(stored[:8], "little")
+            records = json.loads(stored[8 : 8 + length])
+            shape = (piece.count, piece.size, piece.size, 3)
+            file, begin = self._store.file_of(_KIND, piece.facts)
+            pixels = np.memmap(file, np.uint8, "r", begin + 8 + length, shape)
+        except (OSError, ValueError):
+            self._store.reject()
+            return None
+        return pixels, records
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is mapped from files: another process maps it for itself."""
-        state = dict(self.__dict__)
-        state["records"] = []
-        if self._folder is not None:
-            del state["_pieces"]
+        state = {**self.__dict__, "records": []}
+        if self._cache is not None:
+            del state["_pixels"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self._folder is not None:
-            self._map(self._folder, self._names)
+        if self._cache is not None:
+            self._pixels = [(self._kept(piece) or _drawn(piece))[0] for piece in self._pieces]
 
 
-def _draw(piece: Piece) -> tuple[Pixels, list[dict[str, Any]]]:
+def _draw(piece: Piece, cache: Path | None) -> tuple[Pixels, list[dict[str, Any]]]:
+    """Draw a piece, and keep it where there is a cache."""
+    pixels, records = _drawn(piece)
+    if cache is not None:
+        said = json.dumps(records).encode()
+        content = len(said).to_bytes(8, "little") + said + pixels.tobytes()
+        Store(cache, NAMED_LIMIT).put(_KIND, piece.facts, content)
+    return pixels, records
+
+
+def _drawn(piece: Piece) -> tuple[Pixels, list[dict[str, Any]]]:
     scenes = [
         make_scene(index, piece.seed, _SPLIT, piece.size)
         for index in range(piece.start, piece.start + piece.count)
     ]
     return np.stack([np.asarray(scene.image) for scene in scenes]), [describe(scene) for scene in scenes]
-
-
-def _draw_into(piece: Piece, folder: Path) -> None:
-    """Draw a piece; its records are written last, so that their file says that both are whole."""
-    pixels, records = _draw(piece)
-    with atomic_write(folder / f"{piece.name}.npy", overwrite=True) as file:
-        np.save(file, pixels)
-    with atomic_write(folder / f"{piece.name}.json", overwrite=True) as file:
-        file.write(json.dumps(records).encode())
-
-
-def _folder_name(seed: int, size: int) -> str:
-    """Of what is kept: it changes with what the world draws."""
-    first = make_scene(0, seed, _SPLIT, size)
-    digest = blake2b(first.image.tobytes() + json.dumps(describe(first)).encode(), digest_size=6)
-    return f"world-{_SPLIT}-{seed}-{size}-{digest.hexdigest()}"
-
-
-def _tell(progress: Progress | None, done: Sequence[Piece], count: int) -> None:
-    if progress is not None:
-        progress("scenes", sum(piece.count for piece in done), count)

@@ -63,15 +63,23 @@ def _karpathy(tables: dict[str, Row], source: BenchmarkFiles) -> Iterator[Row | 
 
 def _coco(tables: dict[str, Row], source: BenchmarkFiles) -> Iterator[Row | Malformed]:
     captions: dict[str, list[str]] = {}
+    taken: set[str] = set()
 
     def note(one: Row) -> None:
         captions.setdefault(one.word("image_id"), []).append(one.text("caption"))
 
     def plain(one: Row) -> dict[str, Any]:
-        return {"image": one.text("file_name"), "caption": captions.get(one.word("id"), [])}
+        name, number = one.text("file_name"), one.word("id")
+        if number in taken:
+            raise BadRow(f"the id {number:.40} stands twice")
+        taken.add(number)
+        return {"image": name, "caption": captions.get(number, [])}
 
     yield from _each(tables["annotations"], source, note)
     yield from _each(tables["images"], source, plain)
+    for number in captions.keys() - taken:
+        reason = f"{len(captions[number])} captions of the picture {number:.40}, which 'images' does not list"
+        yield Malformed(file=source.name, line=tables["annotations"].line, reason=reason)
 
 
 def _each(

@@ -6,7 +6,6 @@ table with `filepath` and `label`. A class folder's name is its class's, "_" rea
 open_clip has for them.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -17,12 +16,14 @@ from clipsight.bench.composition.item import Choices, Item, PictureRef
 from clipsight.bench.composition.protocol import Protocol
 from clipsight.errors import Unsupported
 from clipsight.language.prompts import resolve_templates
-from clipsight.records.reading import BadRow, Malformed, Row, csv_rows
+from clipsight.pictures import picture_files
+from clipsight.records import BadRow, Malformed, Row, csv_rows, json_value
+from clipsight.records.columns import picture_path
 
 IMAGENET = "imagenet"
 _OTHERS = "others"
+_CLASSES = "classes.json"
 _SYNSET = re.compile(r"n\d{8}")
-_PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 _PARTS = frozenset(("train", "val", "valid", "validation", "test", "dev"))
 _TREE = """\
 FOLDER/
@@ -66,8 +67,9 @@ def _is_imagenet(path: Path) -> bool:
     return path.is_dir() and sum(_SYNSET.fullmatch(one.name) is not None for one in path.iterdir()) == 1000
 
 
-def _folder(path: Path, split: str, options: ReadOptions) -> Iterator[Row]:
-    folders = sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else []
+def _folder(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malformed]:
+    inside = sorted(one for one in path.iterdir() if not one.name.startswith(".")) if path.is_dir() else []
+    folders = [one for one in inside if one.is_dir()]
     if len(folders) < 2:
         raise Unsupported(
             f"{path} has {len(folders)} class folders and there should be two or more; the usual cause is a folder too "
@@ -80,12 +82,21 @@ def _folder(path: Path, split: str, options: ReadOptions) -> Iterator[Row]:
         names=tuple(names.values()),
         templates=resolve_templates(options.templates),
     )
+    for file in inside:
+        if file.is_file() and file.name != _CLASSES:
+            yield Malformed(file=file.name, line=0, reason=f"it lies beside the class folders of {path}")
     for folder in folders:
-        for file in sorted(one for one in folder.rglob("*") if one.suffix.lower() in _PICTURES):
+        pictures, others = picture_files(folder)
+        for file in pictures:
             yield Row(
                 value={"file": file, "label": classes[folder.name], "split": split, "choices": choices},
                 line=0,
                 key=file.relative_to(path).as_posix(),
+            )
+        for file in others:
+            name = file.relative_to(path).as_posix()
+            yield Malformed(
+                file=name, line=0, reason="it is no picture, neither by its ending nor by its content"
             )
 
 
@@ -95,12 +106,12 @@ def _names(path: Path, folders: list[Path]) -> dict[str, str]:
     Raises:
         Unsupported: `classes.json` does not name each, or calls two alike; or synset numbers say no names.
     """
-    said = path / "classes.json"
+    said = path / _CLASSES
     if said.is_file():
         try:
-            told = json.loads(said.read_text(encoding="utf-8-sig"))
-            names = {one.name: str(told[one.name]) for one in folders}
-        except (ValueError, LookupError, TypeError) as error:
+            told = Row(value=json_value(said.read_text(encoding="utf-8-sig")), line=1, key="")
+            names = {one.name: told.word(one.name) for one in folders}
+        except (OSError, ValueError) as error:
             raise Unsupported(
                 f"{said} does not say the name of every class folder ({type(error).__name__}: {error}); it should hold "
                 'one object, {"folder": "name", …}.'
@@ -139,9 +150,7 @@ def _told_apart(names: dict[str, str]) -> dict[str, str]:
 
 def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malformed]:
     rows = list(csv_rows(path, path.name))
-    labels = sorted(
-        {row.value["label"].strip() for row in rows if isinstance(row, Row) and row.maybe("label")}
-    )
+    labels = sorted({label for row in rows if isinstance(row, Row) and (label := _label(row))})
     if len(labels) < 2:
         raise Unsupported(
             f"{path} has {len(labels)} classes in its column 'label'; a table to classify by begins with the line "
@@ -156,7 +165,7 @@ def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malfo
             continue
         try:
             value = {
-                "file": path.parent / row.text("filepath").strip(),
+                "file": picture_path(path.parent, row.text("filepath").strip()),
                 "label": row.text("label").strip(),
                 "split": split,
                 "choices": choices,
@@ -165,6 +174,14 @@ def _table(path: Path, split: str, options: ReadOptions) -> Iterator[Row | Malfo
             yield Malformed(file=path.name, line=row.line, reason=str(error))
         else:
             yield Row(value=value, line=row.line, key=row.key)
+
+
+def _label(row: Row) -> str:
+    """The class of a table's row, "" where it names none that can be read."""
+    try:
+        return row.text("label").strip()
+    except BadRow:
+        return ""
 
 
 @reader(
