@@ -8,7 +8,7 @@ import clipsight
 
 ROOT = Path(clipsight.__file__).parent
 FLOORS = {
-    "errors": 1, "store": 1, "records": 1, "pictures": 1, "draw": 1, "report": 1, "world": 1,
+    "errors": 1, "untrusted": 1, "store": 1, "records": 1, "pictures": 1, "draw": 1, "report": 1, "world": 1,
     "results": 2, "language": 2, "roles": 2, "checkpoints": 2,
     "towers": 3,
     "features": 4, "scoring": 4, "refine": 4, "tasks": 4, "attribution": 4,
