@@ -32,6 +32,7 @@ test-kernels: $(DEV_ENV)/.installed
 	$(call with_kernels,avx2,AVX2,AVX2,2) $(NUMERICAL)
 
 nightly: test test-slow test-oldest
+	$(DEV)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" --hypothesis-profile searching
 	$(call with_kernels,default,SSE41,COMPATIBLE,1) tests
 	$(call with_kernels,avx2,AVX2,AVX2,4) tests
 	$(call with_kernels,avx512,AVX512_CORE,AUTO,2) tests

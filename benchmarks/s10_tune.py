@@ -15,8 +15,9 @@ from clipsight.towers.families import towers_of
 from clipsight.tune import Cae, CaeOptions, Contrastive
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.encode import TrainingTowers, joined_needs
+from clipsight.tune.objectives.weighted import WeightedObjective
 from clipsight.tune.schedule import constant
-from clipsight.tune.trainer import Loop, Trainer, Weighted
+from clipsight.tune.trainer import Loop, Trainer
 from clipsight.tune.tuned import choose_parameters, decay_groups
 
 BATCH, CONTEXT = 32, 77
@@ -55,9 +56,13 @@ def batch(length: int) -> Batch:
 
 def stepper(name: str | None, length: int) -> Callable[[], None]:
     """A function that takes one step with, or for None without, the CAE loss of that name."""
-    terms = [Weighted(objective=Contrastive())]
+    terms = [WeightedObjective(objective=Contrastive(), weight=1.0, ramp=0.0)]
     if name is not None:
-        terms.append(Weighted(objective=Cae(CaeOptions(**OPTIONS.get(name, {"variant": name}))), weight=0.1))
+        terms.append(
+            WeightedObjective(
+                objective=Cae(CaeOptions(**OPTIONS.get(name, {"variant": name}))), weight=0.1, ramp=0.0
+            )
+        )
     needs = joined_needs(term.objective.needs(text) for term in terms)
     trainer = Trainer(
         module=model,

@@ -70,7 +70,7 @@ with torch.inference_mode():
             "work": name,
             "baseline": "1 x encode_image",
             "passes": flops(work) / each,
-            **ratio(work, one_pass, rounds=9),
+            **ratio(work, one_pass, rounds=5),
             **({"target": "<= 1.3 x"} if work is together else {}),
         }
         for name, work in (

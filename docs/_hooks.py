@@ -65,7 +65,7 @@ def help_page(verb: str) -> str:
     text = io.StringIO()
     build_app()(
         [*verb.split(), "--help"],
-        console=Console(file=text, width=100, color_system=None),
+        console=Console(file=text, width=88, color_system=None),
         result_action="return_value",
     )
     return f"```text\n{text.getvalue().rstrip()}\n```"

@@ -32,7 +32,8 @@ from clipsight.checkpoints.folder import write_model_folder
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.objectives.contrastive import Contrastive
 from clipsight.tune.objectives.objective import StepFeatures
-from clipsight.tune.trainer import Loop, Trainer, Weighted
+from clipsight.tune.objectives.weighted import WeightedObjective
+from clipsight.tune.trainer import Loop, Trainer
 from clipsight.world import COLORS, make_scenes, nouns
 
 MODEL = {
@@ -237,7 +238,7 @@ def make_trainer(settings: Settings, pool: Pool, out: Path, save_every: int, eva
     return Trainer(
         module=clip,
         encode=encode,
-        terms=[Weighted(objective=Contrastive())],
+        terms=[WeightedObjective(objective=Contrastive(), weight=1.0, ramp=0.0)],
         optimizers=optimizers(clip, settings),
         schedule=lambda step: rate(step, settings),
         batches=batches,

@@ -51,7 +51,7 @@ from clipsight.tune import (
 from clipsight.tune.data.crop import Crop
 from clipsight.tune.data.example import Examples
 from clipsight.tune.export import export_model
-from clipsight.tune.interpolate import SweepRow
+from clipsight.tune.interpolation import SweepRow
 
 ROOT = Path(__file__).parents[1]
 ROWS, WISE = ROOT / "benchmarks" / "tune" / "rows.jsonl", ROOT / "benchmarks" / "tune" / "wise.json"

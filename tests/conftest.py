@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads cost more than they give
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,15 +15,29 @@ os.environ["NO_COLOR"] = "1"
 import hypothesis
 import jaxtyping
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
-# A busy machine is no failure: no example has a time limit, and slow drawing is allowed.
-hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
+# A busy machine is no failure: no example has a time limit, and slow drawing is allowed. Every run tries the same
+# examples; `--hypothesis-profile searching` draws new ones. Nothing is left in the checkout.
+_STORAGE = tempfile.TemporaryDirectory(prefix="hypothesis-")
+set_hypothesis_home_dir(_STORAGE.name)
+for name, same in (("patient", True), ("searching", False)):
+    hypothesis.settings.register_profile(
+        name,
+        deadline=None,
+        database=None,
+        derandomize=same,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
 hypothesis.settings.load_profile("patient")
 
 # Before anything imports the package: every annotated shape is checked at every call.
 jaxtyping.install_import_hook("clipsight", "beartype.beartype")
+
+
+def pytest_unconfigure() -> None:
+    """Take away what hypothesis kept."""
+    _STORAGE.cleanup()
 
 
 @pytest.fixture(autouse=True)

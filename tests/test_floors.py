@@ -65,3 +65,12 @@ def test_adapters_stay_small():
     ]
     assert len(adapters) >= 10
     assert not [p.name for p in adapters if len(p.read_text(encoding="utf-8").splitlines()) >= 200]
+
+
+def test_drawings_and_pages_know_nothing_of_the_house():
+    """They take arrays and plain facts: no result, no model, not each other."""
+    for room in ("draw", "report"):
+        files = list((ROOT / room).rglob("*.py"))
+        assert files
+        for path in files:
+            assert set(_imports(path)) <= {room}, path

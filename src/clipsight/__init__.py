@@ -18,18 +18,21 @@ if TYPE_CHECKING:
         Anomaly,
         Classification,
         Explanation,
+        Interaction,
         Points,
         Provenance,
         Segmentation,
+        SentenceView,
         Tags,
         WordAttribution,
     )
     from clipsight.session.lens import Lens
-    from clipsight.session.load import attributions, load, models, recipes
+    from clipsight.session.load import attributions, load, methods, models, recipes
     from clipsight.session.seen import Seen
 
 _HOME = {
     "load": "session.load",
+    "methods": "session.load",
     "models": "session.load",
     "recipes": "session.load",
     "attributions": "session.load",
@@ -38,9 +41,11 @@ _HOME = {
     "Anomaly": "results",
     "Classification": "results",
     "Explanation": "results",
+    "Interaction": "results",
     "Points": "results",
     "Provenance": "results",
     "Segmentation": "results",
+    "SentenceView": "results",
     "Tags": "results",
     "WordAttribution": "results",
     "Recipe": "features",
@@ -57,18 +62,21 @@ __all__ = [
     "ClipsightError",
     "ClipsightWarning",
     "Explanation",
+    "Interaction",
     "Lens",
     "Points",
     "Provenance",
     "Recipe",
     "Seen",
     "Segmentation",
+    "SentenceView",
     "Tags",
     "Unsupported",
     "WordAttribution",
     "attributions",
     "errors",
     "load",
+    "methods",
     "models",
     "recipes",
     "results",
@@ -82,10 +90,14 @@ def __getattr__(name: str) -> Any:
     elif name in _ROOMS:
         value = import_module(f"clipsight.{name}")
     else:
-        raise AttributeError(f"module 'clipsight' has no attribute {name!r}")
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, __all__, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module 'clipsight' has no attribute {name!r}{hint}", name=name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

@@ -1,16 +1,20 @@
 """The front door: what is refused and how, notes, contrasts, and calls from anywhere."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import clipsight
 from attribution.small import FAMILIES, ONE_PIECE, custom, family, picture
-from clipsight.attribution import attribute, attribution_ids, get_attribution, reading, why_not
+from clipsight.attribution import attribute, attribution_ids, get_attribution, reading, registry, why_not
 from clipsight.attribution.registry import attribution
 from clipsight.attribution.variants import Removal
 from clipsight.errors import Unsupported
 from clipsight.towers.open_clip_text import OpenClipText
+from clipsight.world import make_scene
 from tiny import past_type_checks
 
 
@@ -23,7 +27,7 @@ def clip():
 def test_the_register():
     ids = attribution_ids()
     assert ids[:4] == ("attention", "gradcam", "perturbation", "gradient")
-    assert set(ids[4:]) == {"integrated_gradients", "chefer", "grad_eclip", "legrad", "shapley"}
+    assert set(ids[4:]) == {"integrated_gradients", "chefer", "exact", "grad_eclip", "legrad", "shapley"}
     for name in ids:
         facts = get_attribution(name)
         assert facts.sources[0].title
@@ -36,12 +40,62 @@ def test_the_register():
         attribution("shapley")(get_attribution("shapley").function)
 
 
+def test_a_new_attribution_is_one_file(tmp_path, monkeypatch):
+    """The file says everything: its scores have a unit and a trust line without anybody else knowing it."""
+    (tmp_path / "toy_places.py").write_text(
+        '''"""Later is more."""
+import torch
+from clipsight.attribution.question import Answer
+from clipsight.attribution import registry
+from clipsight.attribution.registry import attribution
+
+@attribution(
+    "places", summary="Where a token stands.", side="text", unit=lambda made: "place" + "s" * made.options["more"],
+    image=False, gradients=False, inside="ids", signed=False, linear=False, spans=False, sources=(),
+    trust="Places say nothing of the model.",
+)
+def places(question, *, more=0):
+    return Answer(scores=torch.arange(question.ids.shape[1]).float().expand(question.ids.shape))
+'''
+    )
+    monkeypatch.setattr(registry, "_ATTRIBUTIONS", dict(registry._ATTRIBUTIONS))
+    monkeypatch.setattr("clipsight.attribution.__path__", [*clipsight.attribution.__path__, str(tmp_path)])
+    registry.find("clipsight.attribution", [str(tmp_path)])
+    sys.modules.pop("clipsight.attribution.toy_places")
+    assert "places" in clipsight.attributions()
+    lens = clipsight.load("clipsight-tiny", device="cpu")
+    w = lens.words(make_scene(0).image, "a red dog", "places", more=1)
+    assert w.unit == "places"
+    assert w.trust[0] == "Places say nothing of the model."
+    with pytest.raises(TypeError, match="unit"):
+        attribution("unitless", summary="No.", side="text", sources=())(lambda question: None)
+
+
+def test_every_unit_and_trust_line_is_said_by_the_method_itself(clip):
+    view, ids, image = clip
+    for name in attribution_ids():
+        made = attribute(view, ids, image, method=name)
+        facts = get_attribution(name)
+        assert facts.unit_of(made)
+        assert bool(facts.trust_of(made)) == (name == "attention" or not facts.is_signed(made.settings))
+    units = {
+        kind: attribute(view, ids, image, method="gradient", kind=kind) for kind in ("norm", "input", "fd")
+    }
+    facts = get_attribution("gradient")
+    assert [facts.unit_of(made) for made in units.values()] == [
+        "length of the gradient",
+        "gradient × input",
+        "slope of the cosine",
+    ]
+    assert [facts.takes_groups({"kind": kind}) for kind in units] == [False, False, True]
+
+
 def test_which_tower_can_be_asked_what():
     for name in FAMILIES:
         assert not any(why_not(method, family(name)[1]) for method in attribution_ids())
     view, ids = family(ONE_PIECE[0])[1:]
     able = {method for method in attribution_ids() if not why_not(method, view)}
-    assert able == {"perturbation", "gradient", "integrated_gradients", "shapley"}
+    assert able == {"exact", "perturbation", "gradient", "integrated_gradients", "shapley"}
     with pytest.raises(Unsupported, match="Nearest: gradient, integrated_gradients, perturbation or shapley"):
         attribute(view, ids, picture(view), method="chefer")
 

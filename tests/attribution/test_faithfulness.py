@@ -30,7 +30,7 @@ from clipsight.attribution.faithfulness import (
 )
 from clipsight.attribution.randomised import randomised_text
 from clipsight.errors import Unsupported
-from clipsight.session.words import SUSPICIOUS
+from clipsight.session.word_sanity import SUSPICIOUS
 from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.world import make_scenes
 from tiny import past_type_checks, tiny_clip

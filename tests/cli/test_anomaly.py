@@ -55,9 +55,9 @@ def asked(lens, monkeypatch):
 def test_writes_the_map_and_prints_score_place_and_trust(asked, run):
     code, out, err = run(*ASK)
     assert (code, err) == (0, "")
-    first, line, trust, note = out.splitlines()
-    assert first == "dog.jpg -> dog.anomaly.png"
-    assert line == "  bottle: abnormal 0.52 (ranks only), highest 0.600 at x 31, y 23"
+    line, trust, note = out.splitlines()
+    said = "bottle: abnormal 0.52 (ranks only), highest 0.600 at x 31, y 23"
+    assert line == f"dog.jpg: {said} -> dog.anomaly.png"
     assert "no probabilities" in trust
     assert note == "  note: The fake lens looked."
     assert Path("dog.anomaly.png").read_bytes().startswith(b"\x89PNG")
@@ -124,12 +124,13 @@ def test_json_and_a_bad_picture_among_good_ones(asked, run):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ([], "--name"),
-        (["--name", " "], "empty"),
+        ([], "-t bottle"),
+        (["--name", " "], "blank"),
+        (["-t", "metal", "nut"], '-t "metal nut"'),
         (["--name", "x", "--normal", "intact"], "{}"),
         (["--name", "x", "--normal", "a {}", "--abnormal", "a {}"], "both poles"),
-        (["--name", "x", "--domain", ""], "kind of picture"),
-        (["--name", "x", "--domain", "objects", "--domain", "photo"], "stands alone"),
+        (["--name", "x", "--domain", ""], "kind of image"),
+        (["--name", "x", "--domain", "objects", "--domain", "photo"], "cannot be combined"),
         (["--name", "x", "--views", "two"], "all"),
         (["--name", "x", "--adapt", "-1"], "0 or more"),
         (["--name", "x", "--temperature", "0"], "above 0"),

@@ -18,8 +18,8 @@ def test_writes_beside_the_working_directory_and_prints_a_line_and_the_trust_of_
     assert (code, err) == (0, "")
     assert Path("dog.explain.png").read_bytes().startswith(b"\x89PNG")
     for expected in (
-        "dog.jpg -> dog.explain.png",
-        "a dog: presence",
+        "dog.jpg: a dog similarity 0.250, a red car similarity 0.250; presence not measured -> dog.explain.png\n",
+        "  a dog: presence",
         "Trust line of a red car.",
         "The fake lens looked.",
     ):
@@ -107,11 +107,11 @@ def test_a_bad_picture_is_reported_and_the_others_go_on(lens, run):
     code, out, err = run("explain", "broken.png", "missing*.png", "dog.jpg", "--text", "a dog")
     assert code == 1
     count, broken, missing = err.splitlines()
-    assert count == "clipsight: 2 of 3 pictures failed:"
+    assert count == "clipsight: 2 of 3 images failed:"
     assert "missing*.png" in missing
     assert "broken.png" in broken
     assert "Traceback" not in err
-    assert "dog.jpg -> dog.explain.png" in out
+    assert "dog.jpg: a dog similarity 0.250; presence not measured -> dog.explain.png" in out
     assert not list(Path().glob("broken.explain*"))
 
 
@@ -154,8 +154,10 @@ def test_json_is_alone_on_standard_output(lens, run):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["explain"], "IMAGES"),
-        (["explain", "dog.jpg"], "--text"),
+        (["explain"], "-t"),
+        (["explain", "-t", "dog"], "no image"),
+        (["explain", "dog.jpg"], "-t"),
+        (["explain", "dog.jpg", "-t"], "-t"),
         (["explain", "dog.jpg", "--text", " "], "blank"),
         (["explain", "dog.jpg", "--text", "x", "--resolution", "big"], "336x448"),
         (["explain", "dog.jpg", "--text", "x", "--resolution", "0"], "native"),
@@ -166,12 +168,16 @@ def test_json_is_alone_on_standard_output(lens, run):
         (["explain", "dog.jpg", "--text", "x", "--out", "map.jpg"], ".png"),
         (["explain", "dog.jpg", "--text", "x", "--out", "map.png", "--format", "npz"], "differ"),
         (["explain", "dog.jpg", "cat.png", "--text", "x", "--out", "map.png"], "folder"),
-        (["explain", "dog.jpg", "a/dog.png", "--text", "x"], "apart"),
+        (["explain", "dog.jpg", "a/dog.png", "--text", "x"], "separately"),
         (["explain", "dog.jpg", "--text", "x", "--thershold", "1"], "--thershold"),
+        (["explain", "dog.jpg", "--text", "x", "--device", "gpu"], "--device cuda"),
+        (["explain", "dog.jpg", "--text", "x", "--device", "GPU:1"], "--device cuda:1"),
+        (["explain", "empty", "--text", "x"], "no image"),
         (["explian"], "explain"),
     ],
 )
 def test_asked_wrongly_is_one_sentence_and_exit_code_2(lens, run, words, hint):
+    Path("empty").mkdir()
     code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert hint in err

@@ -37,7 +37,7 @@ def test_prints_points_and_trust_and_writes_nothing(lens, run):
     code, out, err = run("points", "dog.jpg", "--text", "a dog", "--downsample", "1")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "dog.jpg",
+        "dog.jpg: a dog: 3 points on it, 3 off it",
         "  a dog: 3 points on it, 3 off it",
         "    Trust line of a dog.",
         "    x,y,label",
@@ -116,13 +116,15 @@ def test_sam_is_loaded_once_and_its_best_mask_written(lens, sam, run):
     assert code == 0
     assert sam[0] == ("load", "some/sam", "cpu")
     assert [call[0] for call in sam[1:]] == 4 * [(32, 24)]
-    assert "dog.jpg -> dog.points.1-a-dog.png, dog.points.2-a+b.png" in out
+    assert "dog.jpg: a/dog: " in out
+    assert " -> dog.points.1-a-dog.png, dog.points.2-a+b.png" in out
+    out = run(*ask, "--device", "cpu", "--overwrite", "-v")[1]
     assert "mask of 384 pixels, SAM's own score 0.90" in out
     with Image.open("dog.points.1-a-dog.png") as picture:
         mask = np.asarray(picture)
     assert (mask.shape, mask[0, 0], mask[0, 31]) == ((24, 32), 0, 255)
     code, out, err = run(*ask, "--json")
-    assert (code, len(err.splitlines()), len(sam)) == (1, 3, 5)  # kept, and nothing was loaded for them
+    assert (code, len(err.splitlines()), len(sam)) == (1, 3, 10)  # kept, and nothing was loaded for them
 
 
 def test_masks_and_points_with_a_name_of_ones_own(lens, sam, run):
@@ -148,7 +150,7 @@ def test_without_transformers_the_install_line_is_said_before_a_model_is_loaded(
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ([], "--text"),
+        ([], "-t"),
         (["--text", " "], "blank"),
         (["--text", "x", "--threshold", "0"], "0.8"),
         (["--text", "x", "--threshold", "1.5"], "0.8"),

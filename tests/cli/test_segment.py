@@ -73,10 +73,10 @@ def test_writes_a_sheet_and_prints_a_line_for_each_name(asked, run):
     code, out, err = run(*ASK)
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "dog.jpg -> dog.segment.png",
-        "  cat: 50.0% of the picture, probability 0.75",
-        "  dog: 43.8% of the picture, probability 0.75",
-        "  (nothing): 6.2% of the picture",
+        "dog.jpg: cat 50.0%, dog 43.8%, (nothing) 6.2% -> dog.segment.png",
+        "  cat: 50.0% of the image, probability 0.75",
+        "  dog: 43.8% of the image, probability 0.75",
+        "  (nothing): 6.2% of the image",
         "  no pixel: grass",
         "  note: The fake lens looked.",
     ]
@@ -193,7 +193,7 @@ def test_existing_files_are_kept_and_other_pictures_go_on(asked, lens, run):
     _, kept, broken = err.splitlines()
     assert "--overwrite" in kept
     assert "broken.png" in broken
-    assert "cat.png -> cat.segment.labels.png" in out
+    assert "cat.png: x 93.8%, (nothing) 6.2% -> cat.segment.labels.png" in out
     assert run(*ASK, "--format", "labels", "--overwrite")[0] == 0
     assert Path("dog.segment.labels.png").read_bytes().startswith(b"\x89PNG")
 
@@ -210,7 +210,8 @@ def test_json_is_alone_on_standard_output(asked, run):
         ([], "--vocabulary voc21"),
         (["--name", "cat", "--name", "Cat "], "twice"),
         (["--name", ""], "blank"),
-        (["--name", "cat, dog"], "comma"),
+        (["--name", "cat, dog"], "-t cat dog"),
+        (["-t", "cat, big dog"], '-t cat "big dog"'),
         (["--name", "person:"], "person: man, woman"),
         (["--vocabulary", "voc22"], "VOC21"),
         (["--vocabulary", "voc21:Q"], "give one of S"),
@@ -275,4 +276,4 @@ def test_pictures_of_any_size_have_a_result(tmp_path, monkeypatch, run):
         labels = Segmentation.load(f"{name}.segment.npz").labels
         assert labels.shape == shape
         assert int(labels.min()) >= 0
-        assert f"{name}.png -> " in out
+        assert f"{name}.png: " in out

@@ -54,25 +54,24 @@ def test_prints_what_is_there_and_the_best_labels(asked, run):
     code, out, err = run(*ASK, "--top", "2")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "dog.jpg",
-        "  there: grass (presence 0.8 or more)",
-        "    grass: presence 1.00, score 0.300",
-        "    dog: presence 0.75, score 0.100",
+        "dog.jpg: grass (presence 0.8 or more)",
+        "  grass: presence 1.00, score 0.300",
+        "  dog: presence 0.75, score 0.100",
         "  note: The fake lens looked.",
     ]
     assert not list(Path().glob("*.json"))
 
 
 def test_where_a_label_counts_as_there_is_the_users_to_say(asked, run):
-    assert "there: grass, dog (presence 0.7 or more)" in run(*ASK, "--at-least", "0.7")[1]
-    assert "there: grass, dog, cat (presence 0 or more)" in run(*ASK, "--at-least", "0")[1]
+    assert "dog.jpg: grass, dog (presence 0.7 or more)" in run(*ASK, "--at-least", "0.7")[1]
+    assert "dog.jpg: grass, dog, cat (presence 0 or more)" in run(*ASK, "--at-least", "0")[1]
 
 
 def test_without_presence_it_says_why(asked, run):
     code, out, _ = run("tag", "dog.jpg", "--label", "cat")
     assert code == 0
-    assert "what is there was not measured: no contrast vocabulary" in out
-    assert "there:" not in out
+    assert "presence not measured: no contrast vocabulary" in out
+    assert "or more" not in out
 
 
 def test_options_become_values_of_the_api(asked, run):
@@ -110,7 +109,7 @@ def test_json_and_a_bad_picture_among_good_ones(asked, run):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ([], "--label"),
+        ([], "-t"),
         (["--label", " "], "blank"),
         (["--label", "x", "--top", "0"], "1 or more"),
         (["--label", "x", "--at-least", "2"], "0.8"),

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import clipsight
-from clipsight.cli.app import TUNINGS
-from clipsight.cli.tune import said
+from clipsight.cli.tune_report import row_line
 from tune.small_run import small_folder
 
 QUICK = (
@@ -33,14 +32,14 @@ def base(tmp_path) -> str:
 def test_tune_alone_lists_what_it_does(run):
     code, out, _ = run("tune")
     assert code == 0
-    assert all(name in out for name in TUNINGS)
+    assert all(name in out for name in ("cae", "contrastive", "wise", "soup"))
 
 
 def test_options_are_listed_by_what_they_are_about(run):
     code, out, _ = run("tune", "cae", "--help")
     assert code == 0
     heads = [line.split("─")[1].strip() for line in out.splitlines() if line.startswith("╭─ ")]
-    assert heads == ["Parameters", "Model", "Data", "Output", "Training", "Losses beside it"]
+    assert heads == ["Parameters", "Loss", "Model", "Data", "Output", "Training", "Additional losses"]
     listed = out[out.index("╭─ ") :]
     assert listed.index("--variant") < listed.index("--data") < listed.index("--epochs")
 
@@ -51,8 +50,8 @@ def test_people_get_the_last_row_the_weights_and_the_model(run, base):
     row, weights, model = out.splitlines()
     assert row.startswith("step 4 · loss ")
     assert " · cae_pb " in row
-    assert weights.startswith("Weights of the losses: contrastive 1, cae_pb 0.")
-    assert model == "Model: local-dir:runs/pb/model (README.md there says how to load it)"
+    assert weights.startswith("Loss weights: contrastive 1, cae_pb 0.")
+    assert model == "Model: local-dir:runs/pb/model (its README.md says how to load it)"
     lens = clipsight.load("local-dir:runs/pb/model", device="cpu")
     assert lens.loaded.fingerprint != clipsight.load(base, device="cpu").loaded.fingerprint
     assert Path("runs/pb/data").is_dir()
@@ -82,7 +81,7 @@ def test_a_run_whose_time_is_up_says_how_it_goes_on(run, base):
     code, out, err = run(*words, "--max-minutes", "1e-9")
     assert (code, err) == (0, "")
     assert "Stopped after 2 steps: 0 seconds are over." in out
-    assert "the same command goes on" in out
+    assert "run the same command to continue" in out
     assert "Model:" not in out
     code, out, _ = run(*words)
     assert code == 0
@@ -108,14 +107,16 @@ def test_every_loss_beside_it_can_be_asked_for(run, base):
     [
         (("--variant", "ab", "pb", "--weight", "1"), 2, "--weight was given 1 times for 2 variants"),
         (("--variant", "xy"), 2, "xy"),
-        (("--variant", "ab", "--layers", "some"), 2, "--layers some is none of last, ends, all"),
+        (("--variant", "ab", "--layers", "some"), 2, "layers is 'some'; give last, ends, all"),
         (("--variant", "ab", "--batch", "500"), 1, "there are"),
-        (("--variant", "ab", "--patience", "2"), 1, "give validate=500"),
+        (("--variant", "ab", "--patience", "2"), 2, "give --validate 500"),
         (("--variant", "ab", "--validate", "4000"), 1, "none is left to train on"),
         (("--variant", "ab", "--data", "world:7"), 1, "world:SEED:COUNT"),
         (("--variant", "ab", "--train", "vision"), 1, "does not depend on anything that is trained"),
         (("--variant", "ab", "--negatives", "own", "--negative-kinds", "odd"), 1, "'odd' is not known"),
-        (("--variant", "ab", "--roles", "odd"), 1, "roles is 'odd'"),
+        (("--variant", "ab", "--roles", "odd"), 2, "roles is 'odd'"),
+        (("--variant", "ab", "--max-minutes", "1", "--max-seconds", "1"), 2, "exclude each other"),
+        (("--variant", "ab", "--device", "gpu"), 2, "--device cuda"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_in_a_sentence(run, base, words, code, sentence):
@@ -199,9 +200,22 @@ def test_wise_and_soup_give_models_between_models(run, base, tmp_path):
                 "logit_scale": 14.0, "lr": 1e-4, "skipped": 0, "seconds_per_step": 1.25, "eval.t2i": 0.5,
             },
             "step 40 · loss 2.600 · t2i 0.50 · contrastive 2.000 (top-1 0.25) · "
-            "cae_pb 0.500 (γ 1.00, count 0.75, gradient 0.30) · 1.25 s a step",
+            "cae_pb 0.500 (γ 1.00, count 0.75, gradient 0.30) · 1.25 s/step",
         ),
     ],
 )  # fmt: skip
 def test_a_row_is_told_on_one_line(row: dict[str, Any], line: str):
-    assert said(row) == line
+    assert row_line(row) == line
+
+
+def test_every_setting_of_the_api_has_a_flag():
+    """The options are the API's own dataclasses: a setting added there appears here."""
+    from dataclasses import fields
+
+    from cli.test_surface import _arguments
+    from clipsight.tune import CaeOptions, DataOptions, LossOptions, Matching, TuneSettings
+
+    found = {argument.field_info.name for argument in _arguments("tune cae")}
+    for options in (CaeOptions, DataOptions, LossOptions, Matching, TuneSettings):
+        assert {field.name for field in fields(options)} <= found, options.__name__
+    assert "--no-train-scale" in {flag for argument in _arguments("tune cae") for flag in argument.names}

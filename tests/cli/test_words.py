@@ -76,7 +76,7 @@ def test_prints_the_caption_and_its_words_and_writes_a_sheet(asked, run):
     code, out, err = run(*ASK)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "dog.jpg -> dog.words.png"
+    assert lines[0] == "dog.jpg: red +0.05, dog −0.02, of +0.01 -> dog.words.png"
     assert lines[1] == "Which words carry the match"
     assert lines[3] == "  a ‹red› car, «of» a dog"
     rows = {line.split()[0]: line.split()[1:3] for line in lines[5:8]}
@@ -144,6 +144,7 @@ def test_json_and_a_bad_picture_among_good_ones(asked, run):
     ("words", "hint"),
     [
         (["--text", " "], "blank"),
+        (["-t", "a", "red", "car"], '-t "a red car"'),
         (["--text", CAPTION, "--method", "atention"], "did you mean 'attention'"),
         (["--text", CAPTION, "--option", "op=drop"], "--option"),
         (["--text", CAPTION, "--option", "layers"], "NAME=VALUE"),
@@ -152,7 +153,7 @@ def test_json_and_a_bad_picture_among_good_ones(asked, run):
         (["--text", CAPTION, "--roles", "verbs"], "rules"),
         (["--text", CAPTION, "--resolution", "big"], "336x448"),
         (["--text", CAPTION, "--out", "a.txt"], ".png"),
-        ([], "--text"),
+        ([], "-t"),
     ],
 )
 def test_asked_wrongly_is_one_sentence_and_exit_code_2(asked, lens, run, words, hint):

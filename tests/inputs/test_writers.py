@@ -2,16 +2,16 @@
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from clipsight.checkpoints.folder import write_model_folder
 from clipsight.cli.segment import Segmented
@@ -161,13 +161,52 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
     assert not os.listdir(tmp_path)
 
 
-def test_a_link_keeps_pointing_and_its_target_is_replaced(tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_link_nor_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "target.png").write_bytes(b"before")
-    os.symlink("target.png", tmp_path / "link.png")
-    explanation().save(tmp_path / "link.png", overwrite=True)
-    assert (tmp_path / "link.png").is_symlink()
-    with Image.open(tmp_path / "target.png") as image:
-        assert np.asarray(image).any()
+    for link, target in (("link.png", "target.png"), ("broken.png", "nowhere.png")):
+        os.symlink(target, tmp_path / link)
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match="symbolic link"):
+                explanation().save(tmp_path / link, overwrite=overwrite)
+        assert os.readlink(tmp_path / link) == target
+    assert (tmp_path / "target.png").read_bytes() == b"before"
+    assert sorted(os.listdir(tmp_path)) == ["broken.png", "link.png", "target.png"]
+
+
+def test_a_folder_that_is_a_link_is_written_into(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    os.symlink("there", tmp_path / "here")
+    explanation().save(tmp_path / "here" / "x.png")
+    assert os.listdir(tmp_path / "there") == ["x.png"]
+
+
+WRITES_FOREVER = """
+import sys, time
+from clipsight.results.io import atomic_write
+with atomic_write(sys.argv[1]) as file:
+    file.write(b"half")
+    file.flush()
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_live_one_writes_is_kept(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", WRITES_FOREVER, str(tmp_path / "x.bin")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"writing\n"
+            with atomic_write(tmp_path / "a.bin") as file:
+                file.write(b"whole")
+            assert len(os.listdir(tmp_path)) == 2  # a.bin, and what is being written
+        finally:
+            process.kill()
+    io._SWEPT.clear()  # as a new process
+    with atomic_write(tmp_path / "b.bin") as file:
+        file.write(b"whole")
+    assert sorted(os.listdir(tmp_path)) == ["a.bin", "b.bin"]
 
 
 def test_a_model_folder_keeps_what_it_had_when_the_disk_is_full(tmp_path: Path, full_disk) -> None:

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -64,6 +65,17 @@ def test_all_questions_run_each_block_once(lens, picture, runs, first):
         torch.testing.assert_close(ASK[name](seen), alone[name], atol=1e-5, rtol=1e-4)
     assert all(runs[number] == 1 for number in range(1, DEPTH)), runs
     assert not runs[DEPTH]  # the class token alone is read there
+
+
+def test_threads_that_share_a_picture_get_what_one_gets(lens, picture, runs):
+    alone = {name: ask(lens.see(picture)) for name, ask in ASK.items()}
+    seen = lens.see(picture)
+    runs.clear()
+    with ThreadPoolExecutor(8) as pool:
+        asked = {name: pool.submit(ask, seen) for name, ask in ASK.items()}
+        for name, answer in asked.items():
+            torch.testing.assert_close(answer.result(), alone[name], atol=1e-5, rtol=1e-4)
+    assert all(runs[number] == 1 for number in range(1, DEPTH)), runs
 
 
 def test_one_shot_questions_run_as_often_as_they_are_asked(lens, picture, runs):

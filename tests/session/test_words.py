@@ -15,7 +15,7 @@ import clipsight
 from clipsight import ClipsightWarning, Unsupported, WordAttribution
 from clipsight.roles.extract import extract_roles
 from clipsight.session.lens import Lens
-from clipsight.session.words import CHECK_DRAWS
+from clipsight.session.word_sanity import CHECK_DRAWS
 from clipsight.world import make_scene
 from tiny import past_type_checks, tiny_clip
 
@@ -269,8 +269,8 @@ def test_scores_that_ignore_the_weights_are_called_suspicious(lens, picture, mon
     monkeypatch.setattr(registry, "_ATTRIBUTIONS", known)
 
     @registry.attribution(
-        "by_place", summary="Later is more.", image=False, gradients=False, inside="ids", signed=False, linear=False,
-        spans=False, sources=(),
+        "by_place", summary="Later is more.", side="text", unit="place", image=False, gradients=False, inside="ids",
+        signed=False, linear=False, spans=False, sources=(),
     )  # fmt: skip
     def by_place(question):
         places = torch.arange(question.ids.shape[1]).float()

@@ -1,136 +1,145 @@
-"""The multimodal view: words with spans and tokens, surgery across tokens, and a word's map on the world."""
+"""The multimodal view: surgery across a sentence's own tokens, words of any tokenizer, files, and maps on the world."""
+
+import json
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 
 import clipsight
 from clipsight.bench.metrics import pixel_auroc
 from clipsight.errors import ClipsightWarning, Unsupported
+from clipsight.language.reading import read_captions
+from clipsight.results import SentenceView
 from clipsight.scoring import feature_surgery
-from clipsight.tasks.sentence import explain_sentence, sentence_words, word_maps
+from clipsight.tasks.sentence import token_maps, word_maps
 from clipsight.towers.open_clip_text import OpenClipText
-from clipsight.world import make_scenes
+from clipsight.world import make_scene, make_scenes
 from tiny import tiny_clip
 
 TOKENIZER = open_clip.get_tokenizer("ViT-B-32")
+SENTENCE = "A red hyperparameterization, twice."
 
 
-def words(sentence: str, context: int = 77):
-    return sentence_words(TOKENIZER, sentence, TOKENIZER([sentence], context_length=context)[0])
+@pytest.fixture(scope="module")
+def lens():
+    return clipsight.load(tiny_clip(), device="cpu")
 
 
-def picture_features(width: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    random = torch.Generator().manual_seed(0)
-    return torch.randn(1, 3, 5, width, generator=random), torch.randn(1, width, generator=random)
+@pytest.fixture(scope="module")
+def picture():
+    return make_scene(3, size=64).image
 
 
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        "a red car left of a dog",
-        "  A Red   CAR,\n left of a dog!",
-        "the dog's hyperparameterization ran 1234 times",
-        "un élève à l'école — 狗和猫 🐶",
-        "a&b STRASSE",
-    ],
-)
-def test_spans_read_back_the_words_and_tokens_are_all_used_once(sentence):
-    found = words(sentence)
-    tokens = [token for word in found for token in word.tokens]
-    assert tokens == list(range(1, len(TOKENIZER.encode(sentence)) + 1))
-    ends = [0, *(word.span[1] for word in found)]
-    for word, before in zip(found, ends, strict=False):
-        start, end = word.span
-        assert before <= start < end
-        assert sentence[start:end] == word.text
-    assert "".join(word.text for word in found) == "".join(sentence.split())
-
-
-def test_words_are_what_people_call_words():
-    found = words("A Hyperparameterization, twice.")
-    assert [word.text for word in found] == ["A", "Hyperparameterization", ",", "twice", "."]
-    assert len(found[1].tokens) > 1
-    assert found[1].span == (2, 23)
-
-
-def test_what_the_tokenizer_rewrites_lies_between_its_neighbours():
-    found = words("salt &lt; pepper")
-    assert [word.text for word in found] == ["salt", "&lt;", "pepper"]
-    assert found[1].span == (5, 9)
-    assert words("&lt;")[0].text == "&lt;"
-
-
-def test_letters_that_grow_in_lower_case_do_not_shift_what_follows():
-    found = words("İstanbul dog")
-    assert found[-1].span == (9, 12)
-    assert all(0 <= start < end <= 9 for start, end in (word.span for word in found[:-1]))
-
-
-def test_words_beyond_the_context_are_left_out():
-    found = words("one two three four five six", context=6)
-    assert [word.text for word in found] == ["one", "two", "three", "four"]
-    assert words("hyperparameterization", context=4) == ()
+def read(sentence: str, context: int = 77):
+    return read_captions(TOKENIZER, [sentence], context).each[0]
 
 
 def test_the_view_is_surgery_across_the_sentences_own_tokens():
-    view, (patches, pooled) = OpenClipText(tiny_clip()), picture_features()
+    view, random = OpenClipText(tiny_clip()), torch.Generator().manual_seed(0)
+    patches, pooled = torch.randn(1, 3, 5, 32, generator=random), torch.randn(1, 32, generator=random)
     sentence = "a red hyperparameterization"
-    made = explain_sentence(patches, pooled, view, TOKENIZER, sentence)
     ids = TOKENIZER([sentence])
     count = int(ids[0].argmax()) + 1
     with torch.no_grad():
         tokens = view.token_features(ids)[0, :count]
-    maps = feature_surgery(patches, pooled, tokens)[0]
-    torch.testing.assert_close(made.token_maps, maps, atol=1e-5, rtol=0)
-    torch.testing.assert_close(made.token_maps.sum(0), torch.zeros(3, 5), atol=1e-5, rtol=0)
-    torch.testing.assert_close(made.maps[0], maps[1], atol=1e-5, rtol=0)
-    torch.testing.assert_close(made.maps[2], maps[3:-1].mean(0), atol=1e-5, rtol=0)
-    torch.testing.assert_close(made.scores, made.maps.mean((1, 2)))
-    assert made.maps.shape == (3, 3, 5)
-    best = made.top(2)
-    assert len(best) == 2
-    assert best[0][1] == pytest.approx(float(made.scores.max()))
-
-
-def test_the_last_token_is_the_text_itself():
-    """The end token's map is the contrast of the text as a whole."""
-    model, (patches, pooled) = tiny_clip(), picture_features()
-    view = OpenClipText(model)
-    ids = TOKENIZER(["a red car"])
-    with torch.no_grad():
-        torch.testing.assert_close(
-            view.token_features(ids)[0, int(ids[0].argmax())], model.encode_text(ids)[0], atol=1e-5, rtol=0
-        )
-    made = explain_sentence(patches, pooled, view, TOKENIZER, "a red car")
-    assert made.token_maps.shape[0] == 5
-
-
-def test_a_cut_sentence_warns():
-    view, (patches, pooled) = OpenClipText(tiny_clip()), picture_features()
-    with pytest.warns(ClipsightWarning, match="longer than"):
-        made = explain_sentence(patches, pooled, view, TOKENIZER, "dog " * 100)
-    assert len(made.words) == 75
-
-
-def test_what_cannot_be_told_by_word_is_said():
-    view, (patches, pooled) = OpenClipText(tiny_clip()), picture_features()
-    with pytest.raises(ValueError, match="no word"):
-        explain_sentence(patches, pooled, view, TOKENIZER, " ")
-    with pytest.raises(Unsupported, match="no tokenizer"):
-        explain_sentence(patches, pooled, view, None, "a dog")
-    ids = TOKENIZER(["a dog"])[0]
-    with pytest.raises(Unsupported, match=r"lens\.explain"):
-        sentence_words(lambda texts, context_length: ids[None], "a dog", ids)
-    with pytest.raises(Unsupported, match="leaves tokens out"):
-        sentence_words(TOKENIZER, "a dog", ids.flip(0))
+    expected = feature_surgery(patches, pooled, tokens)[0]
+    one = read(sentence)
+    matrix = token_maps(patches, pooled, view, one)
+    torch.testing.assert_close(matrix, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(matrix.sum(0), torch.zeros(3, 5), atol=1e-5, rtol=0)
+    maps = word_maps(matrix, one.table)
+    torch.testing.assert_close(maps[0], matrix[1])
+    torch.testing.assert_close(maps[2], matrix[3:-1].mean(0))
 
 
 def test_word_maps_do_not_favour_words_of_many_pieces():
-    found = words("hyperparameterization dog")
-    maps = torch.ones(len(TOKENIZER.encode("hyperparameterization dog")) + 2, 2, 3)
-    assert torch.equal(word_maps(maps, found), torch.ones(2, 2, 3))
+    one = read("hyperparameterization dog")
+    assert len(one.groups[0]) > 1
+    torch.testing.assert_close(word_maps(torch.ones(one.used, 2, 3), one.table), torch.ones(2, 2, 3))
+
+
+def test_words_of_a_sentence_are_those_of_a_caption(lens, picture):
+    seen = lens.see(picture)
+    view, words = seen.sentence(SENTENCE), seen.words(SENTENCE)
+    assert [word.text for word in view.words] == ["A", "red", "hyperparameterization", ",", "twice", "."]
+    assert [one.text for one in view.words if one.kind == "word"] == [one.text for one in words.words]
+    for one in view.words:
+        assert SENTENCE[slice(*one.span)] == one.text
+    assert view.matrix.shape == (len(view.tokens), 4, 4)
+    assert sorted(at for one in view.words for at in one.tokens) == list(range(1, len(view.tokens) - 1))
+    torch.testing.assert_close(view["red"], view.matrix[2])
+    torch.testing.assert_close(view.scores, view.maps.mean((1, 2)))
+    best = view.top(2)
+    assert len(best) == 2
+    assert best[0][1] == pytest.approx(float(view.scores.max()))
+    assert view.provenance.method == "clip_surgery"
+    with pytest.raises(KeyError, match="'blue' is no word"):
+        view["blue"]
+
+
+def test_any_tokenizer_that_knows_its_words_will_do(picture):
+    """WordPiece splits otherwise and has other ids; nothing but its offsets is asked of it."""
+    tokenizers = pytest.importorskip("tokenizers", reason="transformers is not installed")
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "dog", "##gy", ",", "on", "grass"]
+    inner = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({name: k for k, name in enumerate(names)}, unk_token="[UNK]")
+    )
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    from clipsight.language.hf_tokenizers import HfTokenizer
+
+    one = read_captions(HfTokenizer(fast, 12), ["a red doggy, on grass"], 12).each[0]
+    assert [word.text for word, _ in one.words] == ["a", "red", "doggy", "on", "grass"]
+    assert one.words[2][1] == [3, 4]
+    random = torch.Generator().manual_seed(0)
+    patches, pooled = torch.randn(1, 2, 2, 32, generator=random), torch.randn(1, 32, generator=random)
+    matrix = token_maps(patches, pooled, OpenClipText(tiny_clip()), one)
+    torch.testing.assert_close(word_maps(matrix, one.table)[2], matrix[3:5].mean(0))
+
+
+def test_a_view_is_drawn_and_kept(lens, picture, tmp_path):
+    made = lens.sentence(picture, SENTENCE)
+    for suffix in ("png", "npz", "json", "html"):
+        made.save(tmp_path / f"view.{suffix}")
+    again = SentenceView.load(tmp_path / "view.npz")
+    assert torch.equal(again.matrix, made.matrix)
+    assert torch.equal(again.maps, made.maps)
+    assert (again.words, again.tokens, again.sentence) == (made.words, made.tokens, made.sentence)
+    assert again.provenance == made.provenance
+    data = json.loads((tmp_path / "view.json").read_text())
+    np.testing.assert_array_equal(np.float32(data["matrix"]), made.matrix.numpy())
+    with Image.open(tmp_path / "view.png") as drawn:
+        assert drawn.size[0] > 300
+    assert "hyperparameterization" in (tmp_path / "view.html").read_text()
+    assert made.overlay("red").size == (64, 64)
+    assert "SentenceView('A red" in repr(made)
+    with pytest.raises(FileExistsError):
+        made.save(tmp_path / "view.png")
+    with pytest.raises(ValueError, match="suffix"):
+        made.save(tmp_path / "view.txt")
+
+
+def test_a_cut_sentence_warns(lens, picture):
+    with pytest.warns(ClipsightWarning, match="longer than"):
+        made = lens.sentence(picture, "dog " * 100)
+    assert len(made.words) == 75
+
+
+def test_what_cannot_be_told_by_word_is_said(picture):
+    with pytest.raises(ValueError, match="no word"):
+        clipsight.load(tiny_clip(), device="cpu").sentence(picture, " ")
+    wordless = clipsight.load(tiny_clip(text={"vocab_size": 100}), device="cpu")
+    with pytest.raises(Unsupported, match="no tokenizer"):
+        wordless.sentence(picture, "a dog")
 
 
 def test_words_of_the_world_point_at_their_things():
@@ -140,11 +149,10 @@ def test_words_of_the_world_point_at_their_things():
     two things are named, words point at theirs 60 % of the time.
     """
     lens = clipsight.load("clipsight-tiny", device="cpu")
-    view = OpenClipText(lens.module)
     areas, hits, wins = [], [], []
     for scene in make_scenes(40, 7, "heldout", objects=1):
-        features, thing = lens.features(lens.preprocess(scene.image)), scene.objects[0].name
-        made = explain_sentence(features.patches, features.pooled, view, TOKENIZER, f"a photo of a {thing}")
+        thing = scene.objects[0].name
+        made = lens.sentence(scene.image, f"a photo of a {thing}")
         one = made.maps[-1][None, None]
         large = torch.nn.functional.interpolate(one, scene.masks.shape[1:], mode="bilinear").flatten(1)
         there = scene.masks.reshape(1, -1)

@@ -17,11 +17,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import clipsight
+from clipsight.checkpoints import hub
 from clipsight.checkpoints.fingerprint import fingerprint
 from clipsight.errors import CheckpointError, ClipsightWarning, HubUnreachable, Unsupported
+from clipsight.language.reading import read_captions
 from clipsight.language.tokens import tokenize
-from clipsight.tasks.sentence import sentence_words
-from clipsight.towers import hub
 from clipsight.towers.hf_loading import live_hf, load_hf
 from clipsight.towers.hf_models import hf_towers
 from clipsight.towers.hf_results import feature_of
@@ -127,10 +127,9 @@ def test_clips_tokenizer_equals_open_clips_on_ordinary_texts(clip_folder):
         assert ours.encode(text) == theirs.encode(text)
     padded, plain = ours(ORDINARY), theirs(ORDINARY)
     assert torch.equal(padded.where(padded != END, 0), plain.where(plain != END, 0))
-    sentence = "A naïve dog's umbrellas"
-    words = [sentence_words(each, sentence, each([sentence])[0]) for each in (ours, theirs)]
+    words = [read_captions(each, ["A naïve dog's umbrellas"], 12).each[0].words for each in (ours, theirs)]
     assert words[0] == words[1]
-    assert [word.text for word in words[0]] == ["A", "naïve", "dog", "'s", "umbrellas"]
+    assert [word.text for word, _ in words[0]] == ["A", "naïve", "dog's", "umbrellas"]
 
 
 def test_a_text_that_is_cut_is_said_and_keeps_its_end_token(kind, folder):

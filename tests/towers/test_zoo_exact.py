@@ -19,17 +19,18 @@ from towers.zoo import HF_IDS
 RELATIVE = 1e-5
 VISION_REFUSED = {"vit_relpos_medium_patch16_cls_224": "class token"}
 TEXT_REFUSED = {
-    name: "ClsPooler" for name in ("nllb-clip-base", "nllb-clip-base-siglip", "nllb-clip-large", "nllb-clip-large-siglip")
+    name: "ClsPooler"
+    for name in ("nllb-clip-base", "nllb-clip-base-siglip", "nllb-clip-large", "nllb-clip-large-siglip")
 }
 
 
 def token_ids(view: TextView) -> torch.Tensor:
     ids = torch.randint(3, 110, (3, view.context), generator=torch.Generator().manual_seed(1))
     ends = torch.tensor([4, view.context - 1, 9])
-    ids[torch.arange(3), ends] = HF_IDS["vocab_size"] - 1
+    ids[torch.arange(3), ends] = min(HF_IDS["vocab_size"], view.vocabulary or HF_IDS["vocab_size"]) - 1
     if isinstance(view, OpenClipText) and view.pooling == "eos":
         ids[torch.arange(3), ends] = view._end_id
-    if view._masked if isinstance(view, OpenClipText) else False:
+    if isinstance(view, OpenClipText) and view._masked:
         ids[0, 6:] = HF_IDS["pad_token_id"]
     return ids
 
@@ -105,9 +106,7 @@ def pairs_add_up(vision: VisionView, text: TextView) -> None:
     parts, ids, x = text.parts(), token_ids(text), pictures(vision)
     content = marks_of(parts, ids).content
     joint = joint_shares(vision, parts, x, ids, content)
-    cosine = torch.nn.functional.cosine_similarity(
-        vision.encode(x)[:, None], text.encode(ids)[None], dim=-1
-    )
+    cosine = torch.nn.functional.cosine_similarity(vision.encode(x)[:, None], text.encode(ids)[None], dim=-1)
     assert joint.matrix.shape == (2, *ids.shape, *vision.grid(*x.shape[-2:]))
     assert not joint.matrix[:, ~content].any()
     near(joint.cosine, cosine)

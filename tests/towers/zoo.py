@@ -44,7 +44,8 @@ def configuration(name: str, folder: Path, *, size: tuple[int, int] | None = Non
     config = copy.deepcopy(open_clip.get_model_config(name))
     assert config is not None
     vision, text = config["vision_cfg"], config["text_cfg"]
-    config["embed_dim"] = 32
+    # A trunk without a projection ends in its own width.
+    config["embed_dim"] = _VIT["embed_dim"] if vision.get("timm_proj") == "none" else 32
     if "timm_model_name" in vision:
         vision["image_size"] = size or timm_size(vision["timm_model_name"])
         vision["timm_model_pretrained"] = False
@@ -60,7 +61,8 @@ def configuration(name: str, folder: Path, *, size: tuple[int, int] | None = Non
         }
         text.pop("hf_tokenizer_name", None)
     else:
-        text |= {"width": 32, "heads": 2, "layers": 2, "vocab_size": 300}
+        width = config["embed_dim"] if text.get("proj_type") == "none" else 32
+        text |= {"width": width, "heads": 2, "layers": 2, "vocab_size": 300}
     if "multimodal_cfg" in config:
         config["multimodal_cfg"] |= {"width": 32, "heads": 2, "layers": 1, "vocab_size": 300}
     return config

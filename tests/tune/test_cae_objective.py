@@ -15,9 +15,8 @@ from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.objectives.cae import Cae, CaeOptions
 from clipsight.tune.objectives.objective import Objective
-from clipsight.tune.trainer import Weighted
 from tiny import past_type_checks
-from tune.training import passed, picked, toy_batch, toy_model, toy_trainer
+from tune.training import passed, picked, toy_batch, toy_model, toy_trainer, weighted
 
 EPS = 1e-8
 VALID = (0, 1, 3, 4, 7)  # rows of the toy batch that have objects and composition
@@ -434,7 +433,7 @@ def gamma_after(variant: str, *, shuffled: bool, steps: int) -> list[float]:
 
     trainer = toy_trainer(
         module,
-        [Weighted(objective=Cae(replace(chosen, shuffled=shuffled)))],
+        [weighted(objective=Cae(replace(chosen, shuffled=shuffled)))],
         batches=lambda first: iter([batch] * (steps - first)),
         loop={"steps": steps, "log_every": steps},
         before_step=look,

@@ -31,6 +31,7 @@ from clipsight.tune.data.collate import Collate
 from clipsight.tune.data.crop import Crop
 from clipsight.tune.data.example import Example, Examples, First
 from clipsight.tune.data.loader import Loader
+from clipsight.tune.data.opening import open_examples
 from clipsight.tune.data.plan import BatchPlan
 from clipsight.tune.encode import TrainingTowers, joined_needs
 from clipsight.tune.journal import read_log
@@ -251,7 +252,7 @@ def test_a_loss_without_gradient_gets_a_sentence_instead_of_a_weight(loaded, tmp
 )
 def test_a_loss_that_nothing_trained_can_change_is_refused(loaded, tmp_path, variant, weight, pieces):
     with pytest.raises(Unsupported, match=f"cae_{variant} does not depend on anything that is trained"):
-        small_run(loaded, tmp_path, contrastive(), cae(variant, weight), train="vision", pieces=pieces)
+        small_run(loaded, tmp_path, contrastive(), cae(variant, weight), train="vision", micro_batches=pieces)
 
 
 def test_the_image_tower_alone_trains_where_the_picture_s_gradient_is_let_in(loaded, tmp_path):
@@ -359,6 +360,45 @@ def test_a_model_that_lies_there_is_replaced_only_when_asked(loaded, tmp_path):
     assert not torch.allclose(before, after, atol=1e-3)
 
 
+def test_a_readme_of_others_is_replaced_only_when_asked(loaded, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "README.md").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds README.md already.*--overwrite"):
+        small_run(loaded, tmp_path, contrastive())
+    assert (tmp_path / "model" / "README.md").read_text() == "mine"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["model"]
+    small_run(loaded, tmp_path, contrastive(), overwrite=True)
+    assert (tmp_path / "model" / "README.md").read_text() != "mine"
+    again = small_run(loaded, tmp_path, contrastive())  # the same run, done already
+    assert again.folder == tmp_path / "model"
+
+
+def test_a_run_goes_on_with_the_same_data_alone(loaded, tmp_path):
+    """The same names, lines and captions, and every picture another one."""
+    from PIL import Image
+
+    lines = ["filepath\ttitle"]
+    for number in range(16):
+        Image.new("RGB", (32, 32), (number * 15, 99, 200 - number * 9)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png\ta picture of number {number}")
+    (tmp_path / "data.tsv").write_text("\n".join(lines))
+
+    def run(**more):
+        examples = open_examples(str(tmp_path / "data.tsv"))
+        return small_run(loaded, tmp_path / "run", contrastive(), examples=examples, **more)
+
+    run(stop_rules=[stop_after(2)])
+    paths = [tmp_path / f"{number}.png" for number in range(16)]
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, contents[1:] + contents[:1], strict=True):
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"data.fingerprint was '\w+' and is now"):
+        run()
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    assert run().outcome.step == 4
+
+
 @pytest.mark.parametrize(("train", "fails"), [("full", False), ("lora", False), ("lora", True)])
 def test_the_model_given_stays_as_it_was(base, tmp_path, train, fails):
     loaded = load_model(base, device="cpu")
@@ -452,7 +492,7 @@ def test_a_run_whose_time_is_up_goes_on_at_the_next_call(loaded, tmp_path):
         made = small_run(loaded, tmp_path / "parts", contrastive(), cae("ab"), max_seconds=1e-9)
         assert (made.folder, made.outcome.step) == (None, steps)
         assert "seconds are over" in made.outcome.stopped
-    last = small_run(loaded, tmp_path / "parts", contrastive(), cae("ab"), max_seconds=100.0)
+    last = small_run(loaded, tmp_path / "parts", contrastive(), cae("ab"), max_seconds=1e9)
     assert last.folder is not None
     assert same(whole.module, last.module)
 
@@ -465,7 +505,7 @@ def test_pieces_give_the_run_of_the_whole(loaded, tmp_path):
         cae("gb"),
     ]
     one, two = (
-        small_run(loaded, tmp_path / str(pieces), *terms, pieces=pieces, lr=1e-4, train="text")
+        small_run(loaded, tmp_path / str(pieces), *terms, micro_batches=pieces, lr=1e-4, train="text")
         for pieces in (1, 3)
     )
     assert furthest(one.module, two.module) < 2e-6

@@ -25,10 +25,11 @@ from clipsight.tune.objectives.contrastive import Contrastive, info_nce, sigmoid
 from clipsight.tune.objectives.distill import Distill
 from clipsight.tune.objectives.negatives import NegativeContrastive
 from clipsight.tune.objectives.objective import Needs, Objective, StepFeatures
+from clipsight.tune.objectives.weighted import WeightedObjective
 from clipsight.tune.schedule import SCHEDULES, constant, cosine
-from clipsight.tune.state import load_state
+from clipsight.tune.state import load_state, save_state
 from clipsight.tune.stopping import fell, no_better, time_is_up
-from clipsight.tune.trainer import MOST_SCALE, Trainer, Weighted, gradient_length
+from clipsight.tune.trainer import MOST_SCALE, Trainer, gradient_length
 from clipsight.tune.tuned import choose_parameters
 from inputs.test_writers import FullDisk
 from tiny import past_type_checks
@@ -41,15 +42,16 @@ from tune.training import (
     toy_batches,
     toy_model,
     toy_trainer,
+    weighted,
 )
 
 
-def cae(variant: str = "ab", weight: float = 0.5, **options: Any) -> Weighted:
-    return Weighted(objective=Cae(CaeOptions(variant=variant, **options)), weight=weight)
+def cae(variant: str = "ab", weight: float = 0.5, **options: Any) -> WeightedObjective:
+    return weighted(objective=Cae(CaeOptions(variant=variant, **options)), weight=weight)
 
 
-def plain(weight: float = 1.0) -> Weighted:
-    return Weighted(objective=Contrastive(), weight=weight)
+def plain(weight: float = 1.0) -> WeightedObjective:
+    return weighted(objective=Contrastive(), weight=weight)
 
 
 def weights_of(module: Any) -> dict[str, torch.Tensor]:
@@ -65,15 +67,15 @@ def rows_of(rows: Any) -> list[str]:
 
 TERMS = {
     "contrastive": lambda: [plain()],
-    "negatives": lambda: [Weighted(objective=NegativeContrastive(foils=2))],
+    "negatives": lambda: [weighted(objective=NegativeContrastive(foils=2))],
     "cae alone": lambda: [cae("gb", 1.0)],
     "all": lambda: [
-        Weighted(objective=NegativeContrastive(foils=2)),
+        weighted(objective=NegativeContrastive(foils=2)),
         cae("ab", 0.5),
         cae("gcb", 0.3, alpha_grad=True),
         cae("pb", 2.0, granularity="word_sample"),
         cae("gb", 0.7, object_side="live"),
-        Weighted(objective=Distill(), weight=3.0),
+        weighted(objective=Distill(), weight=3.0),
     ],
 }
 
@@ -85,7 +87,7 @@ def test_pieces_give_the_gradients_and_the_log_of_the_whole(terms, pieces):
     found = {}
     for number in (1, pieces):
         module = toy_model()
-        trainer = toy_trainer(module, TERMS[terms](), loop={"pieces": number})
+        trainer = toy_trainer(module, TERMS[terms](), loop={"micro_batches": number})
         for one in module.parameters():  # away from the teacher
             one.data.mul_(1.01)
         row = trainer.gradients(toy_batch(foils=2), step=3)
@@ -102,7 +104,7 @@ def test_pieces_give_the_gradients_and_the_log_of_the_whole(terms, pieces):
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_captions_that_do_not_count_thin_nothing_out(rows, pieces):
     module, batch = toy_model(), picked(toy_batch(), rows)
-    row = toy_trainer(module, [cae("pb")], loop={"pieces": pieces}).gradients(batch)
+    row = toy_trainer(module, [cae("pb")], loop={"micro_batches": pieces}).gradients(batch)
     made, counted = gradients_of(module), [one for one in rows if one in (0, 1, 3, 4, 7)]
     if not counted:
         assert row["cae_pb"] == row["loss"] == 0
@@ -120,7 +122,7 @@ def test_pieces_draw_the_same_numbers_both_times():
     module, batch = toy_model(), toy_batch(foils=1)
     objective = NegativeContrastive(foils=1)
     with patch_dropout(module.train(), 0.5):
-        trainer = toy_trainer(module, [Weighted(objective=objective)], loop={"pieces": 2, "seed": 9})
+        trainer = toy_trainer(module, [weighted(objective=objective)], loop={"micro_batches": 2, "seed": 9})
         trainer.gradients(batch, step=4)
         made, seen = gradients_of(module), []
         for piece, rows in enumerate((slice(0, 4), slice(4, 8))):
@@ -144,8 +146,8 @@ def test_a_text_tower_in_one_piece_trains_with_what_does_not_look_inside(pieces)
         def parts(self) -> Any:
             raise Unsupported("whole texts alone")
 
-    module, terms = toy_model(), [plain(), Weighted(objective=Distill(), weight=2.0)]
-    trainer = toy_trainer(module, terms, loop={"pieces": pieces})
+    module, terms = toy_model(), [plain(), weighted(objective=Distill(), weight=2.0)]
+    trainer = toy_trainer(module, terms, loop={"micro_batches": pieces})
     for one in module.parameters():
         one.data.mul_(1.01)
     trainer.gradients(toy_batch())
@@ -223,10 +225,10 @@ def test_a_term_of_weight_zero_is_as_if_it_were_not_there(tmp_path):
     assert not any(torch.equal(value, start[name]) for name, value in ends[0][0].items() if value.ndim > 1)
 
 
-def full(module: Any) -> tuple[list[Weighted], Any]:
+def full(module: Any) -> tuple[list[WeightedObjective], Any]:
     tuned = choose_parameters(module, "lora", lora=LoraPlan(rank=2))
     terms = [plain(), cae("ab", 0.5), cae("pb", 1.0, granularity="word_sample")]
-    return [*terms, Weighted(objective=Distill(momentum=0.9), weight=2.0, ramp=0.5)], tuned.named
+    return [*terms, weighted(objective=Distill(momentum=0.9), weight=2.0, ramp=0.5)], tuned.named
 
 
 class Dies(Exception):
@@ -246,7 +248,7 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(tmp_path, setup, sav
 
         trainer = toy_trainer(
             module, terms, named=named, folder=folder, before_step=before, settings={"lr": (1, 2)},
-            schedule=cosine(9, 2), loop={"steps": 9, "save_every": save_every, "log_every": 3, "pieces": 2},
+            schedule=cosine(9, 2), loop={"steps": 9, "save_every": save_every, "log_every": 3, "micro_batches": 2},
             evaluate=lambda: {"scale": float(module.logit_scale.detach())},
         )  # fmt: skip
         return module, trainer
@@ -372,7 +374,7 @@ def test_a_step_that_is_no_number_is_skipped_and_counted():
 
     module, kept = toy_model(), {}
     trainer = toy_trainer(
-        module, [Weighted(objective=Watched()), cae("gb")], batches=with_nan(1, 2, 4), loop={"steps": 6},
+        module, [weighted(objective=Watched()), cae("gb")], batches=with_nan(1, 2, 4), loop={"steps": 6},
         before_step=lambda step: kept.update({step: (weights_of(module), trainer.optimizers[0].state_dict()["state"])}),
     )  # fmt: skip
     outcome = trainer.run()
@@ -568,3 +570,87 @@ def test_objectives_are_objectives():
     assert isinstance(Contrastive(), Objective)
     with past_type_checks():
         assert Contrastive("sigmoid").export() == {"loss": "sigmoid"}
+
+
+def with_norm(module: Any) -> Any:
+    """The toy model with a layer of running means in its image tower, over its five tokens."""
+    module.visual.ln_post = torch.nn.Sequential(module.visual.ln_post, torch.nn.BatchNorm1d(5).double())
+    return module
+
+
+def test_a_step_that_is_no_number_leaves_buffers_as_they_were():
+    """The pass of a bad step has changed running means before its loss is known."""
+    plain_run, bad_run = with_norm(toy_model()), with_norm(toy_model())
+    for module in (plain_run, bad_run):
+        module.train()
+    good = toy_trainer(plain_run, [plain()], batches=with_nan(), loop={"steps": 2})
+    good.run()
+    toy_trainer(bad_run, [plain()], batches=with_nan(2), loop={"steps": 3}).run()
+    means = bad_run.visual.ln_post[1].running_mean
+    assert means.abs().sum() > 0
+    for name, value in plain_run.named_buffers():
+        assert torch.equal(value, dict(bad_run.named_buffers())[name]), name
+
+
+@pytest.mark.parametrize("size", [1e30, 1e38])
+def test_weights_that_give_no_finite_features_are_no_checkpoint(tmp_path, size):
+    """A step of finite loss and gradient may leave weights with which nothing can be computed."""
+    module = toy_model(dtype=torch.float32)
+
+    def spoil(step: int) -> None:
+        if step == 3:
+            for group in trainer.optimizers[0].param_groups:
+                group["initial_lr"] = size
+
+    trainer = toy_trainer(
+        module, [plain()], folder=tmp_path, batches=toy_batches(dtype=torch.float32),
+        loop={"steps": 20, "save_every": 1}, before_step=spoil,
+    )  # fmt: skip
+    with pytest.raises(ClipsightError, match=r"The last good checkpoint, of step 3, is in"):
+        trainer.run()
+    state = load_state(tmp_path)
+    assert state["step"] == 3
+    assert all(value.abs().max() < 100 for value in state["model"].values() if value.is_floating_point())
+
+
+def test_a_run_that_ends_unsound_says_so(tmp_path):
+    trainer = toy_trainer(
+        toy_model(dtype=torch.float32), [plain()], folder=tmp_path, batches=toy_batches(dtype=torch.float32), lr=1e30,
+        loop={"steps": 1, "save_every": 1},
+    )  # fmt: skip
+    with pytest.raises(
+        ClipsightError, match=r"after step 1 the model gives no finite features.*No checkpoint was"
+    ):
+        trainer.run()
+    assert load_state(tmp_path) is None
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from clipsight.tune.locking import folder_held
+with folder_held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    """The second is refused; a process that was killed holds nothing."""
+    import subprocess
+    import sys
+
+    trainer = toy_trainer(toy_model(), [plain()], folder=tmp_path / "run")
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for write in (trainer.run, lambda: save_state(tmp_path / "run", {"step": 1})):
+            with pytest.raises(
+                ClipsightError, match=r"another run is writing into .*run; wait until it has ended"
+            ):
+                write()
+        assert list((tmp_path / "run").iterdir()) == []
+        other.kill()
+    assert trainer.run().step == 4
+    assert not (tmp_path / "run" / ".lock").exists()

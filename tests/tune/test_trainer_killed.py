@@ -16,9 +16,8 @@ from clipsight.tune.objectives.contrastive import Contrastive
 from clipsight.tune.objectives.distill import Distill
 from clipsight.tune.schedule import cosine
 from clipsight.tune.state import load_state
-from clipsight.tune.trainer import Weighted
 from clipsight.tune.tuned import choose_parameters
-from tune.training import toy_batches, toy_model, toy_trainer
+from tune.training import toy_batches, toy_model, toy_trainer, weighted
 
 STEPS, SETTINGS = 40, {"lr": 1e-3, "betas": (0.9, 0.98)}
 
@@ -27,16 +26,17 @@ def train(folder: Path, setup: str) -> None:
     """The whole run, or what is left of it."""
     module = toy_model(dtype=torch.float32)
     terms = [
-        Weighted(objective=Contrastive()),
-        Weighted(objective=Cae(CaeOptions(variant="pb", granularity="word_sample")), weight=0.5, ramp=0.3),
+        weighted(objective=Contrastive()),
+        weighted(objective=Cae(CaeOptions(variant="pb", granularity="word_sample")), weight=0.5, ramp=0.3),
     ]
     named = None
     if setup == "adapters and teacher":
         named = choose_parameters(module, "lora", lora=LoraPlan(rank=2)).named
-        terms.append(Weighted(objective=Distill(momentum=0.9), weight=2.0))
+        terms.append(weighted(objective=Distill(momentum=0.9), weight=2.0))
     toy_trainer(
         module, terms, named=named, folder=folder, settings=SETTINGS, schedule=cosine(STEPS, 5),
-        batches=toy_batches(dtype=torch.float32), loop={"steps": STEPS, "save_every": 3, "log_every": 2, "pieces": 2},
+        batches=toy_batches(dtype=torch.float32),
+        loop={"steps": STEPS, "save_every": 3, "log_every": 2, "micro_batches": 2},
     ).run()  # fmt: skip
 
 

@@ -14,27 +14,26 @@ from clipsight.tune.objectives.cae import Cae, CaeOptions
 from clipsight.tune.objectives.contrastive import Contrastive
 from clipsight.tune.objectives.distill import Distill
 from clipsight.tune.objectives.negatives import NegativeContrastive
-from clipsight.tune.trainer import Weighted
-from tune.training import gradients_of, picked, toy_batch, toy_model, toy_trainer
+from tune.training import gradients_of, picked, toy_batch, toy_model, toy_trainer, weighted
 
 WORLD = 2
 TERMS = {
-    "contrastive": lambda: [Weighted(objective=Contrastive())],
-    "negatives": lambda: [Weighted(objective=NegativeContrastive(foils=2))],
+    "contrastive": lambda: [weighted(objective=Contrastive())],
+    "negatives": lambda: [weighted(objective=NegativeContrastive(foils=2))],
     **{
         f"cae {variant}": lambda variant=variant: [
-            Weighted(objective=Cae(CaeOptions(variant=variant, loss="ratio")))
+            weighted(objective=Cae(CaeOptions(variant=variant, loss="ratio")))
         ]
         for variant in ("ab", "gcb", "pb", "gb")
     },
     "all": lambda: [
-        Weighted(objective=NegativeContrastive(foils=2)),
-        Weighted(objective=Cae(CaeOptions(variant="ab", loss="ratio", rollout=True)), weight=0.5),
-        Weighted(
+        weighted(objective=NegativeContrastive(foils=2)),
+        weighted(objective=Cae(CaeOptions(variant="ab", loss="ratio", rollout=True)), weight=0.5),
+        weighted(
             objective=Cae(CaeOptions(variant="pb", loss="ratio", granularity="word_sample")), weight=2.0
         ),
-        Weighted(objective=Cae(CaeOptions(variant="gb", loss="ratio", object_side="live")), weight=0.7),
-        Weighted(objective=Distill(), weight=3.0),
+        weighted(objective=Cae(CaeOptions(variant="gb", loss="ratio", object_side="live")), weight=0.7),
+        weighted(objective=Distill(), weight=3.0),
     ],
 }
 # Rows of the batch, half of them of each process: captions that count are 2 and 3, 1 and 3, 0 and 3.
@@ -53,7 +52,7 @@ def gradients(terms: str, order: str, pieces: int, rank: int = 0, parallel: Any 
     module, batch = toy_model(), picked(toy_batch(foils=2), ORDERS[order])
     if parallel is not None:
         batch = batch.rows(slice(4 * rank, 4 * rank + 4))
-    trainer = toy_trainer(module, TERMS[terms](), parallel=parallel, loop={"pieces": pieces})
+    trainer = toy_trainer(module, TERMS[terms](), parallel=parallel, loop={"micro_batches": pieces})
     for one in module.parameters():  # away from the teacher
         one.data.mul_(1.01)
     row = trainer.gradients(batch, step=3)

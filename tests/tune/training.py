@@ -12,9 +12,10 @@ from clipsight.towers.open_clip_text import OpenClipText
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.distributed import Parallel, SingleProcess
 from clipsight.tune.encode import TrainingTowers, joined_needs
-from clipsight.tune.objectives.objective import Needs, Stage, StepInputs
+from clipsight.tune.objectives.objective import Needs, Objective, Stage, StepInputs
+from clipsight.tune.objectives.weighted import WeightedObjective
 from clipsight.tune.schedule import constant
-from clipsight.tune.trainer import Loop, Trainer, Weighted
+from clipsight.tune.trainer import Loop, Trainer
 from tiny import tiny_clip
 
 START, END, CONTEXT = 58, 59, 14
@@ -26,6 +27,11 @@ ROLE_OF = {
 TEXT = {"context_length": CONTEXT, "vocab_size": 60, "width": 32, "heads": 2, "layers": 2}
 # Objects, attributes and relations of each caption: three of eight captions do not count for CAE.
 PATTERN = ((2, 1, 1), (1, 0, 2), (0, 1, 1), (1, 1, 0), (3, 2, 1), (2, 0, 0), (0, 0, 0), (1, 1, 1))
+
+
+def weighted(objective: Objective, weight: float = 1.0, ramp: float = 0.0) -> WeightedObjective:
+    """A term whose weight is known."""
+    return WeightedObjective(objective=objective, weight=weight, ramp=ramp)
 
 
 def toy_model(seed: int = 0, dtype: torch.dtype = torch.float64) -> Any:
@@ -89,7 +95,7 @@ def passed(module: nn.Module, batch: Batch, needs: Needs, step: int = 0, **tower
 
 def toy_trainer(
     module: nn.Module,
-    terms: Sequence[Weighted],
+    terms: Sequence[WeightedObjective],
     *,
     batches: Callable[[int], Iterator[Batch]] | None = None,
     folder: Path | None = None,

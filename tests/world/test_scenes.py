@@ -226,3 +226,8 @@ def test_both_wordings_of_a_triple_are_held_out_together():
     for a, b in itertools.islice(itertools.permutations(nouns()[:12], 2), 60):
         for relation, inverse in INVERSE.items():
             assert relation_held_out(a, relation, b) == relation_held_out(b, inverse, a)
+
+
+def test_no_sprite_is_hidden_wholly():
+    scene = make_scene(2777, seed=11, split="heldout")  # its first drawing puts a drum behind a larger sprite
+    assert all(mask.any() for mask in scene.masks)

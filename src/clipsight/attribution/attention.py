@@ -22,6 +22,8 @@ Layers = str | int | Sequence[int]
         "Reconstructed (AB of CLIP-CAE): the pooled position's attention to each token, mean over heads and layers; "
         "blind to the picture."
     ),
+    side="text", unit=lambda made: "attention after roll-out" if made.options["rollout"] else "share of attention",
+    trust="Attention does not look at the picture: these scores are the same for every picture.",
     image=False, gradients=False, inside="blocks", signed=False, linear=False, spans=False,
     sources=(CAE, ROLLOUT),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from clipsight.attribution.contrast import FoilSet, with_foils
 from clipsight.attribution.match import Contrast, Match, Similarity, exact
 from clipsight.attribution.question import opened
 from clipsight.attribution.reading import reading
-from clipsight.attribution.registry import get_attribution, why_not
+from clipsight.attribution.registry import attribution_ids, get_attribution, why_not
 from clipsight.attribution.scores import TokenScores
 from clipsight.errors import Unsupported
 from clipsight.towers.view import TextView
@@ -79,6 +79,11 @@ def attribute(
     """
     chosen = get_attribution(method)
     full = chosen.checked(options)
+    if chosen.side != "text":
+        raise ValueError(
+            f"{method} attributes to the {chosen.side} side, not to words; of words there are "
+            f"{', '.join(attribution_ids())}."
+        )
     if why := why_not(method, view, full):
         raise Unsupported(why)
     _check(ids, batch, similarity, contrast)

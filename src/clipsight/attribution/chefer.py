@@ -16,6 +16,7 @@ from clipsight.attribution.sources import CHEFER
 @attribution(
     "chefer",
     summary="The pooled row of attention weighed by its gradient, positive part, gathered over layers.",
+    side="text", unit="relevance",
     image=True, gradients=True, inside="blocks", signed=False, linear=False, spans=False,
     sources=(CHEFER,),
 )  # fmt: skip

@@ -38,6 +38,7 @@ class _Layer:
 @attribution(
     "grad_eclip",
     summary="Values of the last blocks weighed by the gradient of their channels and by a loosened attention.",
+    side="text", unit="relevance",
     image=True, gradients=True, inside="blocks", signed=False, linear=False, spans=False,
     sources=(GRAD_ECLIP,),
 )  # fmt: skip

@@ -22,6 +22,7 @@ _KINDS = {"norm1": "normed", "input": "entered"}
     summary=(
         "Reconstructed (GCB of CLIP-CAE): Grad-CAM over tokens, at what the attention of a block reads."
     ),
+    side="text", unit="class activation",
     image=True, gradients=True, inside="blocks", signed=False, linear=False, spans=False,
     sources=(CAE, GRAD_CAM),
 )  # fmt: skip

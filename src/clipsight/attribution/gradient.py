@@ -24,9 +24,14 @@ _ROUNDED = (
 )
 
 
+_UNITS = {"norm": "length of the gradient", "fd": "slope of the cosine"}
+
+
 @attribution(
     "gradient",
     summary="Reconstructed (GB of CLIP-CAE): how much the similarity changes with what enters the first block.",
+    side="text", unit=lambda made: _UNITS.get(made.options["kind"], "gradient × input"),
+    unsigned_when={"kind": ("norm", "input_abs", "input_pos")}, spans_when={"kind": ("fd",)},
     image=True, gradients=True, inside="embeddings", signed=True, linear=True, spans=True,
     sources=(CAE,),
 )  # fmt: skip

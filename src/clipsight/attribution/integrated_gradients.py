@@ -20,6 +20,9 @@ Rule = Literal["gauss_legendre", "trapezoid", "right"]
 @attribution(
     "integrated_gradients",
     summary="Gradients gathered on the way from a caption that says nothing; scores sum to the difference in match.",
+    side="text", unit=lambda made: (
+        "likeness to the whole text" if made.text_alone else f"{made.measure} gained by the word"
+    ),
     image=True, gradients=True, inside="embeddings", signed=True, linear=True, spans=False,
     sources=(INTEGRATED_GRADIENTS,),
 )  # fmt: skip

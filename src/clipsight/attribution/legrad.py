@@ -19,6 +19,7 @@ Rows = Literal["pooled", "all"]
 @attribution(
     "legrad",
     summary="Positive gradients of the match, read at each layer, with respect to that layer's attention.",
+    side="text", unit="sensitivity to attention",
     image=True, gradients=True, inside="blocks", signed=False, linear=False, spans=False,
     sources=(LEGRAD,),
 )  # fmt: skip

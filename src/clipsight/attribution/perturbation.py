@@ -19,6 +19,9 @@ Measure = Literal["similarity", "text"]
 @attribution(
     "perturbation",
     summary="Reconstructed (PB of CLIP-CAE): the similarity lost when a word, or a group of words, is taken out.",
+    side="text", unit=lambda made: (
+        "change of the text without the word" if made.text_alone else f"{made.measure} lost without the word"
+    ),
     image=False, gradients=False, inside="ids", signed=True, linear=True, spans=True,
     sources=(CAE,),
 )  # fmt: skip

@@ -20,6 +20,9 @@ from clipsight.attribution.variants import Operator, Removal, encode_variants
 @attribution(
     "shapley",
     summary="Each word's mean share in what the words together add to the match, over the orders of adding them.",
+    side="text", unit=lambda made: (
+        "likeness to the whole text" if made.text_alone else f"{made.measure} gained by the word"
+    ),
     image=False, gradients=False, inside="ids", signed=True, linear=True, spans=True,
     sources=(SHAP,),
 )  # fmt: skip

@@ -1,34 +1,34 @@
 """`clipsight bench world` and `clipsight bench tasks`: recipes beside each other, where the truth is known."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clipsight.cli.options import BUNDLED, ModelOptions
-from clipsight.cli.outcome import DEBUGGING, DONE, FAILED, Misuse, complain, side_terminal, terminal
-from clipsight.cli.progress import with_progress
+from clipsight.cli.map_options import ContrastWord
+from clipsight.cli.options import BUNDLED, MODEL, JsonOutput, ModelOptions
+from clipsight.cli.outcome import DEBUGGING, FAILURE, SUCCESS, UsageError, print_error, say, terminal
+from clipsight.cli.progress import waiting, with_progress
+from clipsight.cli.registry import verb, verb_group
 
 if TYPE_CHECKING:
+    from clipsight.bench.runner import Share
     from clipsight.bench.task import TaskRow
     from clipsight.bench.world import RecipeRow
 
+BENCH = verb_group("bench", 130, "Measure recipes, tasks and composition, or audit a model.")
 ALL = "all"
-Contrast = Literal["auto", "none", "labels", "empty"]
-Seeds = Annotated[
-    tuple[int, ...], Parameter(consume_multiple=True, show_default=lambda given: " ".join(map(str, given)))
-]
+Seeds = Annotated[tuple[int, ...], Parameter(show_default=lambda given: " ".join(map(str, given)))]
 LEGEND = (
-    "AUROC, pointing: maps of the nouns there against their visible pixels; mIoU: objects' pixels named by the highest "
-    "raw cosine; ms, MB (extra memory): one picture to maps; mean (lowest–highest seed)."
+    "AUROC, pointing: maps of the nouns that are present against their visible pixels; mIoU: pixels of objects, named "
+    "by the highest raw cosine; ms, MB (extra memory): from one image to its maps; mean (lowest–highest seed)."
 )
 
 TASKS_LEGEND = (
-    "In [0, 1], mean (lowest–highest seed); the documentation says what each is, and what chance reaches."
+    "Values in [0, 1], mean (lowest–highest seed). The documentation explains each, and what chance is."
 )
 
 COLUMNS = {
@@ -41,85 +41,99 @@ COLUMNS = {
 """Figure, factor to the column's unit, decimals of the mean."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=MODEL)
 @dataclass(frozen=True, kw_only=True)
 class BenchModelOptions(ModelOptions):
-    """Which model is measured."""
+    """Which model to measure."""
 
     model: str = BUNDLED
-    """As for `clipsight explain`; only the bundled model knows the emoji world."""
+    """Model, named as for `clipsight explain`. Only the bundled models know the emoji world."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RecipeOptions:
-    """What is measured, and where the rows go."""
+    """What to measure."""
 
-    recipes: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)] = (ALL,)
-    """Which recipes, by the ids that `clipsight methods` lists; `all` for all."""
+    recipes: Annotated[tuple[str, ...], Parameter(show_default=" ".join)] = (ALL,)
+    """Recipes by id, as listed by `clipsight methods`; `all` for all of them."""
 
     seeds: Seeds = (101, 102, 103)
-    """Scenes of a seed are always the same; several seeds give the spread."""
+    """Seeds of the scenes. The scenes of a seed are always the same; several seeds show the spread."""
 
     count: int | None = None
-    """How many scenes of each seed. Left out, 100 for `world`; for `tasks` 60, of which 20 are segmented, and 20
-    damaged with 20 whole things. A number given holds for all of these."""
+    """Number of scenes per seed. Defaults to 100 for `world`; for `tasks` to 60, of which 20 are segmented, and to 20
+    damaged and 20 undamaged things. A number given here replaces all of these."""
 
-    contrast: Contrast = "labels"
-    """What is subtracted from the maps for AUROC, pointing and points, as for `clipsight explain`; naming takes raw
-    cosines always."""
+    contrast: ContrastWord = "labels"
 
-    out: Path | None = None
-    """Also write the rows into this .json file."""
+    rows: Path | None = None
+    """Also keep each result in this .jsonl file once it is measured. The same command continues an interrupted run."""
 
-    overwrite: bool = False
-    """Replace a file that exists; without it it is kept and the command fails."""
-
-    json: bool = False
-    """Print the rows as JSON on standard output and nothing else: a list, for `tasks` a list for each task."""
+    part: str | None = None
+    """Measure only one part of the work, such as `2/4` for the second of four processes, into --rows. When all parts
+    are done, the same command without --part reads them and prints the table."""
 
 
-def world(*, options: RecipeOptions = RecipeOptions(), model: BenchModelOptions = BenchModelOptions()) -> int:
-    """Where the maps of recipes point, what they name and what they cost.
+@verb(1, group=BENCH)
+def world(
+    *,
+    options: RecipeOptions = RecipeOptions(),
+    model: BenchModelOptions = BenchModelOptions(),
+    output: JsonOutput = JsonOutput(),
+) -> int:
+    """Measure where the maps of recipes point, what they name and what they cost.
 
-    On the held-out split of the emoji world, with the visible pixels of every object. Minutes for all recipes; fewer
-    with a smaller --count.
+    Uses the held-out split of the emoji world, where the visible pixels of every object are known. All recipes take
+    minutes; a smaller --count takes less. The contrast applies to AUROC and pointing; naming always uses raw cosines.
+    The JSON document is a list with one row per recipe.
     """
-    return _run(_world, options, model)
+    return _run(_world, options, model, output)
 
 
-def tasks(*, options: RecipeOptions = RecipeOptions(), model: BenchModelOptions = BenchModelOptions()) -> int:
-    """Masks, tags, points, damage and sentences, where the truth is known.
+@verb(2, group=BENCH)
+def tasks(
+    *,
+    options: RecipeOptions = RecipeOptions(),
+    model: BenchModelOptions = BenchModelOptions(),
+    output: JsonOutput = JsonOutput(),
+) -> int:
+    """Measure masks, tags, points, damage and sentences against known truth.
 
-    On the held-out split of the emoji world, as `clipsight bench world`.
+    Uses the held-out split of the emoji world, like `clipsight bench world`. The contrast applies to points. The JSON
+    document has one list of rows per task.
     """
-    return _run(_tasks, options, model)
+    return _run(_tasks, options, model, output)
 
 
-def _run(measure: "Callable[..., _Made]", options: RecipeOptions, model: BenchModelOptions) -> int:
+def _run(
+    measure: "Callable[..., _Made]", options: RecipeOptions, model: BenchModelOptions, output: JsonOutput
+) -> int:
     chosen = _read_recipes(options.recipes)
     seeds = tuple(dict.fromkeys(options.seeds))
     check_scenes(seeds, options.count)
-    check_rows_file(options.out)
-    from clipsight.results.io import atomic_write, check_writable, json_bytes
-
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(options.out, overwrite=options.overwrite)
-    made = measure(model, chosen, seeds, options.count, options.contrast)
-    document = json_bytes(made.data)
-    if options.out is not None:
-        with atomic_write(options.out, overwrite=options.overwrite) as file:
-            file.write(document)
-    if options.json:
-        sys.stdout.write(document.decode())
-    else:
+    share = read_part(options.part)
+    if options.part is not None and options.rows is None:
+        raise UsageError(
+            f"--part {options.part} measures rows for other processes; say where with --rows FILE.jsonl."
+        )
+    if options.rows is not None and options.rows.suffix.lower() != ".jsonl":
+        raise UsageError(f"--rows {options.rows} does not end with .jsonl, the format of the rows.")
+    output.check()
+    made = measure(
+        model, chosen, seeds, options.count, options.contrast, {"rows": options.rows, "share": share}
+    )
+    if options.part is not None:
+        say(
+            f"Part {options.part} is measured, beside {options.rows}. When all parts are there, run the same command "
+            "without --part to get the table."
+        )
+    elif not output.write(made.data):
         made.show()
-        if options.out is not None:
-            terminal().print(f"Written to {options.out.resolve()}", markup=False)
+        output.say_where()
     for failure in made.failures:
-        complain(failure)
-    return FAILED if made.failures else DONE
+        print_error(failure)
+    return FAILURE if made.failures else SUCCESS
 
 
 @dataclass(frozen=True)
@@ -136,7 +150,8 @@ def _world(
     recipes: tuple[str, ...],
     seeds: tuple[int, ...],
     count: int | None,
-    contrast: Contrast,
+    contrast: ContrastWord,
+    kept: dict[str, Any],
 ) -> _Made:
     from clipsight.bench.world import COUNT, compare
 
@@ -149,6 +164,7 @@ def _world(
         contrast=contrast,
         strict=DEBUGGING.get(),
         watch=lambda steps: with_progress(steps, len(recipes) * len(seeds), lambda step: step.name),
+        **kept,
     )
     title = f"{model.model}, held-out scenes: {count} of each seed {_words(seeds)}, contrast {contrast}"
     return _Made(
@@ -163,7 +179,8 @@ def _tasks(
     recipes: tuple[str, ...],
     seeds: tuple[int, ...],
     count: int | None,
-    contrast: Contrast,
+    contrast: ContrastWord,
+    kept: dict[str, Any],
 ) -> _Made:
     from clipsight.bench.measure_tasks import count_jobs, measure_tasks
 
@@ -179,6 +196,7 @@ def _tasks(
             steps, count_jobs(lens, recipes) * len(seeds), lambda step: step.name
         ),
         **counts,
+        **kept,
     )
     return _Made(
         {task: [row.to_dict() for row in rows] for task, rows in tables.items()},
@@ -193,31 +211,39 @@ def _tasks(
 
 
 def _read_recipes(words: Sequence[str]) -> tuple[str, ...]:
-    with side_terminal().status("starting ..."):
+    with waiting():
         import clipsight
         from clipsight.features import get_recipe
     if not words:
-        raise Misuse(f"--recipes names none; give ids, or {ALL}.")
+        raise UsageError(f"--recipes is empty; give ids, or {ALL}.")
     if ALL in words:
         return clipsight.recipes()
     try:
         return tuple(dict.fromkeys(get_recipe(word).id for word in words))
     except ValueError as error:
-        raise Misuse(f"--recipes: {error}") from error
+        raise UsageError(f"--recipes: {error}") from error
+
+
+def read_part(word: str | None) -> "Share":
+    """The share of the work that `2/4` means; all of it without a word.
+
+    Raises:
+        UsageError: the word does not have that form.
+    """
+    from clipsight.bench.runner import WHOLE, Share
+
+    try:
+        return WHOLE if word is None else Share.parse(word)
+    except ValueError as error:
+        raise UsageError(f"--part {error}") from error
 
 
 def check_scenes(seeds: Sequence[int], count: int | None) -> None:
-    """Refuse seeds and numbers of scenes that give none."""
+    """Refuse seeds and counts that give no scenes."""
     if not seeds or min(seeds) < 0:
-        raise Misuse(f"--seeds {_words(seeds)}: give one or more, 0 or above.")
+        raise UsageError(f"--seeds {_words(seeds)}: give one or more, 0 or above.")
     if count is not None and count < 1:
-        raise Misuse(f"--count {count} measures nothing; give 1 or more.")
-
-
-def check_rows_file(out: Path | None) -> None:
-    """Refuse a file that rows are not written into."""
-    if out is not None and out.suffix.lower() != ".json":
-        raise Misuse(f"--out {out} does not end with .json, which is how the rows are written.")
+        raise UsageError(f"--count {count} measures nothing; give 1 or more.")
 
 
 def _words(seeds: Sequence[int]) -> str:
@@ -235,21 +261,19 @@ def _show(rows: Sequence["RecipeRow"], title: str) -> None:
     measured = [row for row in rows if not row.error]
     for row in sorted(measured, key=lambda row: -row.spread("auroc").mean):
         table.add_row(escape(row.recipe), *(_cell(row, *column) for column in COLUMNS.values()))
-    console = terminal()
-    console.print(escape(title), style="bold")
-    console.print(table)
-    console.print(LEGEND, style="dim")
+    say(title, style="bold")
+    terminal().print(table)
+    say(LEGEND, style="dim")
     for row in measured:
         for note in row.notes:
-            console.print(f"note: {row.recipe}: {note}", style="dim", markup=False)
+            say(f"note: {row.recipe}: {note}", style="dim")
 
 
 def _show_tasks(tables: dict[str, list["TaskRow"]], title: str) -> None:
     """A table for each task, rows in the order of the work."""
     from rich.table import Table
 
-    console = terminal()
-    console.print(title, style="bold", markup=False)
+    say(title, style="bold")
     for task, rows in tables.items():
         measured = [row for row in rows if not row.error]
         if not measured:
@@ -260,12 +284,12 @@ def _show_tasks(tables: dict[str, list["TaskRow"]], title: str) -> None:
         for row in measured:
             cells = [_share(row, name) for name in measured[0].figures]
             table.add_row(*row.settings.values(), *cells)
-        console.print()
-        console.print(table)
+        say("")
+        terminal().print(table)
         for note in dict.fromkeys(note for row in measured for note in row.notes):
-            console.print(f"note: {note}", style="dim", markup=False)
-    console.print()
-    console.print(TASKS_LEGEND, style="dim")
+            say(f"note: {note}", style="dim")
+    say("")
+    say(TASKS_LEGEND, style="dim")
 
 
 def _share(row: "TaskRow", figure: str) -> str:

@@ -1,19 +1,18 @@
 """`clipsight bench composition`: does the model read who does what to whom?"""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clipsight.cli.bench import check_rows_file
+from clipsight.cli.bench import read_part
 from clipsight.cli.bench_data import DATA, BenchmarkOptions, ChosenBenchmarks
 from clipsight.cli.bench_models import MODELS, SeveralModels, opened
-from clipsight.cli.options import ModelOptions
-from clipsight.cli.outcome import DONE, FAILED, Misuse, complain, terminal
-from clipsight.cli.progress import progress_bar
+from clipsight.cli.options import JsonOutput, ModelOptions
+from clipsight.cli.outcome import FAILURE, SUCCESS, UsageError, print_error, say
+from clipsight.cli.progress import progress_bar, waiting
+from clipsight.cli.registry import verb
 
 if TYPE_CHECKING:
     from clipsight.bench.composition import Comparison, Report
@@ -22,74 +21,58 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class RowsOptions:
-    """What is shown, and where the rows go."""
+class CompareOptions:
+    """What to show beside the scores."""
 
     compare: bool = False
     """Show published scores of the same protocol beside these, with their grade and the difference."""
 
     compare_to: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
-    """Only those of this published model, such as "NegCLIP"; repeat it for several."""
-
-    out: Path | None = None
-    """Also write the rows into this .json file."""
-
-    overwrite: bool = False
-    """Replace a file that exists; without it it is kept and the command fails."""
-
-    json: bool = False
-    """Print the rows as JSON on standard output and nothing else: a list, one row for each split and each mean, with
-    everything that is needed to make it again."""
+    """Only compare with these published models, such as "NegCLIP"."""
 
 
+@verb(3, group="bench")
 def composition(
     *,
     data: BenchmarkOptions = DATA,
     models: SeveralModels = MODELS,
     part: str | None = None,
-    rows: RowsOptions = RowsOptions(),
+    rows: CompareOptions = CompareOptions(),
+    output: JsonOutput = JsonOutput(),
 ) -> int:
-    """Does the model read who does what to whom? The compositional benchmarks, on everyone's protocol.
+    """Run compositional benchmarks: does the model read who does what to whom?
 
-    A score comes with the number of items, what chance reaches, how often a tie decided, and what is missing; guards
-    stand beside it.
+    Each score comes with the number of items, the score of chance, the share of ties, what is missing, and guards. The
+    JSON document is a list with one row per split and per mean, with everything needed to reproduce it.
 
     Args:
-        part: `2/4`: only make the second of four parts of the features, in a process of its own, into --cache. When
-            all parts are done, the same command without it gives the scores.
+        part: Compute only one part of the features into --cache, such as `2/4` for the second of four processes. When
+            all parts are done, run the same command without --part to get the scores.
     """
     named, chosen = models.named(), data.chosen()
     share = _read_part(part, data)
-    check_rows_file(rows.out)
     if share is not None:
         return _encode(named, data, chosen, share)
-    from clipsight.bench.composition import compare, published_models
-    from clipsight.results.io import atomic_write, check_writable, json_bytes
+    with waiting():
+        from clipsight.bench.composition import compare, published_models
 
     for name in rows.compare_to:
         if name not in published_models():
-            raise Misuse(f"--compare-to {name!r}: the published models are {', '.join(published_models())}.")
-    if rows.out is not None:
-        rows.out.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(rows.out, overwrite=rows.overwrite)
+            raise UsageError(
+                f"--compare-to {name!r}: the published models are {', '.join(published_models())}."
+            )
+    output.check()
     reports = measured(named, data, chosen)
     wanted = rows.compare_to or None if rows.compare or rows.compare_to else ()
     beside = {label: compare(report, wanted) for label, report in reports.items()}
-    document = json_bytes(_documents(reports, beside))
-    if rows.out is not None:
-        with atomic_write(rows.out, overwrite=rows.overwrite) as file:
-            file.write(document)
-    if rows.json:
-        sys.stdout.write(document.decode())
-    else:
+    if not output.write(_documents(reports, beside)):
         from clipsight.cli.bench_tables import show_published, show_scores
 
         show_scores(reports, chosen.without)
         if wanted != ():
             show_published(beside)
-        if rows.out is not None:
-            terminal().print(f"Written to {rows.out.resolve()}", markup=False)
-    return complain_of(reports)
+        output.say_where()
+    return report_failures(reports)
 
 
 def measured(
@@ -119,12 +102,12 @@ def measured(
     return reports
 
 
-def complain_of(reports: Mapping[str, "Report"]) -> int:
-    """What could not be measured, each once; the exit code."""
+def report_failures(reports: Mapping[str, "Report"]) -> int:
+    """Print what could not be measured, each once; the exit code."""
     failures = dict.fromkeys(failure for report in reports.values() for failure in report.failures)
     for failure in failures:
-        complain(failure)
-    return FAILED if failures else DONE
+        print_error(failure)
+    return FAILURE if failures else SUCCESS
 
 
 def _documents(
@@ -164,28 +147,24 @@ def _encode(
                 options=chosen.options,
                 progress=progress,
             )
-        terminal().print(
+        say(
             f"{label}: part {share.index + 1} of {share.count} of the features is in {data.cache}. When all parts are "
-            "there, the same command without --part gives the scores.",
-            markup=False,
+            "there, run the same command without --part to get the scores."
         )
-    return DONE
+    return SUCCESS
 
 
 def _read_part(word: str | None, data: BenchmarkOptions) -> "Share | None":
     """The share of the work that `2/4` means.
 
     Raises:
-        Misuse: not of that form, or no cache to put the part into.
+        UsageError: not of that form, or no cache to put the part into.
     """
     if word is None:
         return None
-    from clipsight.bench.runner import Share
-
-    try:
-        share = Share.parse(word)
-    except ValueError as error:
-        raise Misuse(f"--part {error}") from error
+    share = read_part(word)
     if data.cache is None:
-        raise Misuse(f"--part {word} makes features for others to find; say where with --cache FOLDER.")
+        raise UsageError(
+            f"--part {word} computes features for other processes; say where with --cache FOLDER."
+        )
     return share

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from clipsight.cli.bench import Seeds, check_scenes
-from clipsight.cli.bench_models import NONE, Several
-from clipsight.cli.options import Templates, read_templates
-from clipsight.cli.outcome import Misuse, side_terminal
+from clipsight.cli.bench_models import NONE, SeveralShown
+from clipsight.cli.options import read_templates
+from clipsight.cli.outcome import UsageError
+from clipsight.cli.progress import waiting
 
 if TYPE_CHECKING:
     from clipsight.bench.composition import ReadOptions
@@ -20,7 +21,7 @@ ALL, AUTO = "all", "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenBenchmarks:
-    """What is measured: benchmarks, guards beside them, guards for which there are no data; how readers are told."""
+    """What is measured: benchmarks, their guards, guards that have no data, and options for the readers."""
 
     benchmarks: tuple[str, ...]
     guards: tuple[str, ...]
@@ -31,78 +32,79 @@ class ChosenBenchmarks:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """Which questions are asked."""
+    """Which benchmarks to run, on what data."""
 
-    sets: Several = ("world",)
-    """Benchmarks by id, with blanks or commas between: aro, cola, colorswap, crepe, eqben, hard_positives, mmvp_vlm,
+    sets: SeveralShown = ("world",)
+    """Benchmarks by id, separated by blanks or commas: aro, cola, colorswap, crepe, eqben, hard_positives, mmvp_vlm,
     negbench, sugarcrepe, sugarcrepe_pp, svo_probes, valse, vl_checklist, whatsup, winoground, world; `all` for those
-    whose files are there. Only `world` needs no files."""
+    whose files are present. Only `world` needs no files."""
 
     annotations: Path | None = None
-    """Folder with the benchmarks' annotation files, a folder for each; what is missing is drawn as a tree."""
+    """Folder with the benchmarks' annotation files, one folder per benchmark. If files are missing, the expected tree
+    is printed."""
 
     images: Path | None = None
-    """Folder with the picture collections (COCO, Visual Genome, …)."""
+    """Folder with the image collections (COCO, Visual Genome, …)."""
 
-    guards: Several = (AUTO,)
-    """What is measured beside, so that a gain bought elsewhere is seen: coco_retrieval, flickr30k_retrieval,
-    hard_positives, sugarcrepe_pp_text, world_nouns, world_retrieval, zero_shot; `auto` for those whose data are there,
-    `none` for none."""
+    guards: SeveralShown = (AUTO,)
+    """Measurements that reveal whether a gain was bought elsewhere: coco_retrieval, flickr30k_retrieval,
+    hard_positives, sugarcrepe_pp_text, world_nouns, world_retrieval, zero_shot; `auto` for those whose data are
+    present, `none` for none."""
 
-    zero_shot: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, show_default=False)] = ()
-    """Pictures to classify: a folder of class folders, such as ImageNet's validation pictures, or a .csv table with
-    `filepath` and `label`; repeat it for several."""
+    zero_shot: Annotated[tuple[Path, ...], Parameter(show_default=False)] = ()
+    """Images to classify: a folder of class folders, such as ImageNet's validation images, or a .csv table with
+    `filepath` and `label`."""
 
-    templates: Templates = ("IN80",)
-    """What class names are put into for --zero-shot, as for `clipsight explain`; IN80 is what published accuracies on
-    ImageNet use."""
+    templates: SeveralShown = ("IN80",)
+    """Prompt templates for the class names of --zero-shot, as for `clipsight explain`. Published accuracies on ImageNet
+    use IN80."""
 
     protocol: Literal["official", "macco", "vl_compo"] = "official"
-    """Whose way of counting: the authors', MACCO's or vl_compo's."""
+    """Scoring protocol: the benchmark authors', MACCO's or vl_compo's."""
 
     limit: int | None = None
-    """At most so many items of each split, evenly spaced: for a first look. Without one: all."""
+    """Maximum number of items per split, evenly spaced, for a first look. Defaults to all."""
 
     seeds: Seeds = (101, 102, 103)
-    """Which scenes of the emoji world."""
+    """Seeds of the emoji-world scenes."""
 
     count: int = 100
-    """How many scenes of each seed."""
+    """Number of scenes per seed."""
 
     cache: Path | None = None
-    """Folder for features: an interrupted run goes on where it was, and several processes may share it. Without one:
-    nothing is kept."""
+    """Folder for features, so that an interrupted run continues. Several processes may share it. By default nothing is
+    kept."""
 
     view: Literal["model", "crop", "pad", "square", "native"] = "model"
-    """What of a picture the model is shown; `model` is what it was evaluated with."""
+    """How an image is fitted to the model's input; `model` is how the model was evaluated."""
 
     batch: int = 32
-    """Pictures in one pass."""
+    """Images per pass."""
 
     workers: int = 0
-    """Processes that read pictures; 0 reads them in this one."""
+    """Processes that read images; 0 reads them in the main process."""
 
     def chosen(self) -> ChosenBenchmarks:
         """The questions, checked.
 
         Raises:
-            Misuse: an unknown id, a number that gives nothing, a folder that is not there.
+            UsageError: an unknown id, a number that gives nothing, a folder that is not there.
         """
         check_scenes(self.seeds, self.count)
         for name, value, least in (
             ("limit", self.limit, 1), ("batch", self.batch, 1), ("workers", self.workers, 0),
         ):  # fmt: skip
             if value is not None and value < least:
-                raise Misuse(f"--{name} {value}: give {least} or more.")
+                raise UsageError(f"--{name} {value} is too low; give {least} or more.")
         for name, folder in (("annotations", self.annotations), ("images", self.images)):
             if folder is not None and not folder.is_dir():
-                raise Misuse(f"--{name} {folder} is not a folder.")
+                raise UsageError(f"--{name} {folder} is not a folder.")
         for path in self.zero_shot:
             if not path.exists():
-                raise Misuse(
+                raise UsageError(
                     f"--zero-shot {path} does not exist; give a folder of class folders or a .csv table."
                 )
-        with side_terminal().status("starting ..."):
+        with waiting():
             from clipsight.bench.composition import ReadOptions, benchmarks_at_hand, guards_at_hand
         templates = read_templates([word for word in self.templates if word != AUTO] or ["IN80"])
         options = ReadOptions(
@@ -113,7 +115,7 @@ class BenchmarkOptions:
         )
         sets = self._ids("sets", self.sets, benchmarks_at_hand(self.annotations, options))
         if not sets:
-            raise Misuse("--sets names no benchmark; give ids, such as world.")
+            raise UsageError("--sets names no benchmark; give ids, such as world.")
         words = _split(self.guards)
         auto, without = guards_at_hand(sets, self.annotations, options)
         if words == [AUTO]:
@@ -130,7 +132,7 @@ class BenchmarkOptions:
         try:
             return tuple(dict.fromkeys(get_benchmark(word).id for word in words))
         except ValueError as error:
-            raise Misuse(f"--{option}: {error}") from error
+            raise UsageError(f"--{option}: {error}") from error
 
 
 DATA = BenchmarkOptions()

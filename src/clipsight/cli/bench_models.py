@@ -6,62 +6,63 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from clipsight.cli.options import BUNDLED, ModelOptions
-from clipsight.cli.outcome import Misuse
+from clipsight.cli.options import BUNDLED, MODEL, ModelOptions, Several, check_device
+from clipsight.cli.outcome import UsageError
 
 if TYPE_CHECKING:
     from clipsight.session.lens import Lens
 
 NONE = "none"
-Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=" ".join)]
-SeveralOrNone = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
+SeveralShown = Annotated[tuple[str, ...], Parameter(show_default=" ".join)]
+"""Several values after one flag, or the flag repeated; the default is shown."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=MODEL)
 @dataclass(frozen=True, kw_only=True)
 class SeveralModels:
-    """Which models are measured, one after the other."""
+    """Which models to measure, one after the other."""
 
-    model: Several = (BUNDLED,)
-    """As for `clipsight explain`; repeat it for several. One model with several --pretrained is that model with each of
-    these weights."""
+    model: SeveralShown = (BUNDLED,)
+    """Models, named as for `clipsight explain`. One model with several --pretrained is measured with each of them."""
 
-    pretrained: SeveralOrNone = ()
-    """open_clip tag, or path of a weight file, as for `clipsight explain`; one for each --model in their order, `none`
-    for a model that needs no such word."""
+    pretrained: Several = ()
+    """open_clip tags, or paths of weight files, as for `clipsight explain`: one for each --model in the same order,
+    `none` for a model that needs none."""
 
-    label: SeveralOrNone = ()
-    """What each model is called in tables; its name and weights where it is left out."""
+    label: Several = ()
+    """Names of the models in tables. Default to model name and weights."""
 
     device: str | None = None
-    """Where to compute: `cpu`, `cuda`, `cuda:1`, `mps`. Without one: an accelerator if there is one."""
+    """Device to run on, such as `cpu`, `cuda`, `cuda:1` or `mps`. Defaults to an accelerator if one is available."""
 
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
-    """Precision of the models; similarities are taken in float64 always."""
+    """Precision of the models. Similarities are always computed in float64."""
 
     quick_gelu: Annotated[bool | None, Parameter(negative="--no-quick-gelu")] = None
-    """Activation of OpenAI's weights, on or off, for all models. Without one: what the tag, the configuration or the
-    file says."""
+    """Use the QuickGELU activation of OpenAI's weights in all models, or not. Defaults to what the tag, configuration
+    or file says."""
 
     trust_program: bool = False
-    """Read TorchScript archives too, such as OpenAI's original release. They are programs."""
+    """Also load TorchScript archives, such as OpenAI's original release. These execute code."""
 
     def named(self) -> dict[str, ModelOptions]:
         """The models by label, in the order given.
 
         Raises:
-            Misuse: numbers of names that do not fit, or two models of one label.
+            UsageError: counts that do not match, two models of one label, or an unknown device.
         """
+        check_device(self.device)
         models, weights = self.model, self.pretrained
         if not models:
-            raise Misuse(f"--model names none; leave it out for {BUNDLED}.")
+            raise UsageError(f"--model names none; leave it out for {BUNDLED}.")
         if len(weights) > 1 and len(models) == 1:
             models = models * len(weights)
         weights = weights or (NONE,) * len(models)
         if len(models) != len(weights):
-            raise Misuse(
-                f"{len(self.model)} --model and {len(self.pretrained)} --pretrained do not fit; give one --pretrained "
-                f"for each --model in their order, `{NONE}` where there is none, or one --model with all the weights."
+            raise UsageError(
+                f"{len(self.model)} --model and {len(self.pretrained)} --pretrained do not match; give one "
+                f"--pretrained for each --model in the same order, `{NONE}` where there is none, or one --model with "
+                "all the weights."
             )
         chosen = [
             ModelOptions(
@@ -78,9 +79,11 @@ class SeveralModels:
             one.model if one.pretrained is None else f"{one.model} ({one.pretrained})" for one in chosen
         )
         if len(labels) != len(chosen):
-            raise Misuse(f"{len(labels)} --label for {len(chosen)} models; give one for each, or none.")
+            raise UsageError(f"{len(labels)} --label for {len(chosen)} models; give one for each, or none.")
         if len(set(labels)) < len(labels):
-            raise Misuse(f"two models are called alike ({', '.join(labels)}); tell them apart with --label.")
+            raise UsageError(
+                f"two models have the same name ({', '.join(labels)}); tell them apart with --label."
+            )
         return dict(zip(labels, chosen, strict=True))
 
 
@@ -88,6 +91,6 @@ MODELS = SeveralModels()
 
 
 def opened(models: dict[str, ModelOptions]) -> Iterator[tuple[str, "Lens"]]:
-    """(label, lens) of each; a model is loaded when its turn comes, so that one at a time is held."""
+    """(label, lens) of each; a model is loaded when its turn comes, so that only one is held at a time."""
     for label, one in models.items():
         yield label, one.open()

@@ -6,25 +6,23 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from clipsight.cli.outcome import terminal
+from clipsight.cli.outcome import say, terminal
 
 if TYPE_CHECKING:
     from clipsight.bench.composition import Comparison, MeanRow, PublishedScore, Report, SplitRow
 
 LEGEND = (
-    "Percent. n: items decided, of those in the release; chance: what random scores reach; ties: share decided by a "
-    "tie, which never wins (of several models the highest)."
+    "In percent. n: scored items, of those in the release; chance: the score of random guessing; ties: share of items "
+    "with a tie, which never counts as correct (with several models, the highest)."
 )
-PAIRED_LEGEND = (
-    "↑ ↓: clearly above or below the first model on the same items, by McNemar's test or a bootstrap over pictures."
-)
+PAIRED_LEGEND = "↑ ↓: clearly above or below the first model on the same items (McNemar's test or a bootstrap)."
 _PADDING = (0, 2, 0, 0)
 _Arrows = Mapping[str, Mapping[tuple[str, str], str]]
 """By label of a model and (benchmark, figure), where its score differs clearly from the first model's."""
 
 
 def show_scores(reports: Mapping[str, "Report"], without: Sequence[str] = ()) -> None:
-    """A line for each split and each mean, a column for each model; then what should be known of them.
+    """A line for each split and each mean, a column for each model; then notes.
 
     Args:
         without: guards that were not measured because there are no data.
@@ -50,16 +48,15 @@ def show_scores(reports: Mapping[str, "Report"], without: Sequence[str] = ()) ->
                 table.add_row(*_mean_cells(mean, reports, clear), style="italic")
     if ids:
         console.print(table)
-        console.print(LEGEND, style="dim")
+        say(LEGEND, style="dim")
         if clear:
-            console.print(PAIRED_LEGEND, style="dim")
+            say(PAIRED_LEGEND, style="dim")
     for note in dict.fromkeys(note for report in reports.values() for note in report.notes):
-        console.print(f"note: {note}", style="dim", markup=False)
+        say(f"note: {note}", style="dim")
     if without:
-        console.print(
-            f"note: no data for these guards: {', '.join(without)}; `--guards {without[0]}` draws what is expected.",
+        say(
+            f"note: no data for these guards: {', '.join(without)}; `--guards {without[0]}` prints the files it needs.",
             style="dim",
-            markup=False,
         )
 
 
@@ -67,9 +64,9 @@ def show_published(beside: Mapping[str, Sequence["Comparison"]]) -> None:
     """For each figure with published scores ours, then theirs in a line each with the differences; then the sources."""
     console = terminal()
     published = list(dict.fromkeys(one.published for some in beside.values() for one in some))
-    console.print()
+    say("")
     if not published:
-        console.print("Nothing is published for these figures by this protocol.", style="dim")
+        say("No scores are published for these figures with this protocol.", style="dim")
         return
     sources = list(dict.fromkeys(one.source for one in published))
     table = Table("published", box=None, padding=_PADDING)
@@ -96,9 +93,9 @@ def show_published(beside: Mapping[str, Sequence["Comparison"]]) -> None:
     console.print(table)
     if apart:
         said = ", ".join(f"{name} ({text})" for name, text in apart.items())
-        console.print(f"note: not made as theirs: {said}", style="dim", markup=False)
+        say(f"note: measured differently from theirs: {said}", style="dim")
     for number, source in enumerate(sources, 1):
-        console.print(f"({number}) {source}", style="dim", markup=False)
+        say(f"({number}) {source}", style="dim")
 
 
 def _figure(one: "PublishedScore") -> tuple[str, str, str]:
@@ -127,9 +124,9 @@ def _split_cells(row: "SplitRow", reports: Mapping[str, "Report"], clear: _Arrow
     scored = f"{there[0].scored:,}" if there else "0"
     if counts.expected not in (None, counts.counted):
         scored += f" of {counts.expected:,}"
-    said = [f"{counts.missing:,} without picture"] if counts.missing else []
+    said = [f"{counts.missing:,} without image"] if counts.missing else []
     said += [f"{counts.malformed:,} malformed"] if counts.malformed else []
-    said += [f"{counts.cut_texts:,} texts cut"] if counts.cut_texts else []
+    said += [f"{counts.cut_texts:,} texts truncated"] if counts.cut_texts else []
     return [
         f"  {escape(row.split)}",
         row.metric + (", macro" if row.average == "macro" else ""),

@@ -1,4 +1,4 @@
-"""What `clipsight doctor` looks at: each check is a function that returns findings and changes nothing."""
+"""The checks of `clipsight doctor`: each is a function that returns findings and changes nothing."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipsight.cli.options import BUNDLED
-from clipsight.cli.outcome import sentence
+from clipsight.cli.outcome import one_line
 
 Verdict = Literal["good", "info", "slow", "bad"]
 LIBRARIES = ("torch", "open_clip_torch", "numpy", "pillow", "einops", "safetensors", "timm", "transformers")
@@ -26,14 +26,14 @@ KERNEL_SWITCHES = (
 HUB = "https://huggingface.co"
 LOW_DISK_GB = 5
 ALLOCATOR_ADVICE = (
-    "training on this CPU is several times slower than it could be: start it with "
-    "MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 before the command, or preload jemalloc."
+    "training on this CPU is several times slower than it could be: put MALLOC_MMAP_MAX_=0 "
+    "MALLOC_TRIM_THRESHOLD_=-1 before the command, or preload jemalloc."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line of the report: good, worth knowing, slower than needed, or broken; advice says what to type."""
+    """One line of the report: good, information, slower than necessary, or broken; `advice` says what to type."""
 
     name: str
     verdict: Verdict
@@ -87,7 +87,7 @@ def check_devices() -> Finding:
     return Finding(
         name="devices",
         verdict="info",
-        text="cpu only; explaining works, at the price of classifying on a cpu",
+        text="CPU only; explaining an image costs about as much as classifying it",
     )
 
 
@@ -134,7 +134,7 @@ def check_threads() -> Finding:
             name="threads",
             verdict="slow",
             text=text,
-            advice=f"set OMP_NUM_THREADS={cores}; more threads than cores wait for each other.",
+            advice=f"set OMP_NUM_THREADS={cores}; more threads than cores slow each other down.",
         )
     return Finding(name="threads", verdict="good", text=text)
 
@@ -142,7 +142,7 @@ def check_threads() -> Finding:
 def check_allocator(
     environ: Mapping[str, str] = os.environ, maps: str | None = None, libc: str | None = None
 ) -> Finding:
-    """Whether freed memory is kept for the next step; glibc by itself hands it back and faults it in again."""
+    """Whether freed memory is kept for the next step; by default glibc returns it and has to fetch it again."""
     libc = platform.libc_ver()[0] if libc is None else libc
     maps = _loaded_libraries() if maps is None else maps
     for other in ("jemalloc", "tcmalloc", "mimalloc"):
@@ -160,30 +160,30 @@ def check_allocator(
     return Finding(
         name="allocator",
         verdict="slow",
-        text="glibc, hands freed memory back after each step",
+        text="glibc, returns freed memory to the system after each step",
         advice=ALLOCATOR_ADVICE,
     )
 
 
 def check_bundled_model() -> Finding:
-    """The model that works offline loads, and which weights it has."""
+    """Whether the bundled model loads, and which weights it has."""
     from clipsight.towers.loading import load_model
 
     try:
         fingerprint = load_model(BUNDLED, device="cpu").fingerprint
     except Exception as error:
-        # Whatever is wrong with it belongs into the report, which goes on.
+        # Whatever is wrong belongs in the report, which goes on.
         return Finding(
             name=BUNDLED,
             verdict="bad",
-            text=sentence(error),
+            text=one_line(error),
             advice="reinstall: pip install --force-reinstall --no-deps clipsight",
         )
     return Finding(name=BUNDLED, verdict="good", text=f"loads; weights {fingerprint}")
 
 
 def check_caches() -> list[Finding]:
-    """Where downloads are kept and how much room is left there; and what clipsight itself keeps."""
+    """Where downloads are kept, how much space is left there, and what clipsight itself keeps."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     findings = [_own_cache()]
@@ -193,10 +193,12 @@ def check_caches() -> list[Finding]:
     ):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free = shutil.disk_usage(there).free / 1e9
-        text = f"{folder}{'' if folder.exists() else ' (not there yet)'}, {free:.0f} GB free"
+        text = f"{folder}{'' if folder.exists() else ' (does not exist yet)'}, {free:.0f} GB free"
         low = free < LOW_DISK_GB
         advice = (
-            "free some room, or set HF_HOME to another disk before weights are downloaded." if low else ""
+            "free some disk space, or point HF_HOME to another disk before downloading weights."
+            if low
+            else ""
         )
         findings.append(Finding(name=name, verdict="slow" if low else "info", text=text, advice=advice))
     return findings
@@ -207,24 +209,24 @@ def _own_cache() -> Finding:
 
     cache = open_store()
     if cache is None:
-        text = f"off ({VARIABLE}); prompt ensembles are encoded anew by each program"
+        text = f"off ({VARIABLE}); every program encodes its prompt ensembles again"
     else:
         text = f"{cache.path}, {cache.size() / 1e6:.0f} of at most {cache.limit / 1e6:.0f} MB"
     return Finding(name="clipsight cache", verdict="info", text=text)
 
 
 def check_hub(*, connect: bool) -> Finding:
-    """Whether weights can be downloaded; connects only when asked to."""
+    """Whether weights can be downloaded; it connects only if asked to."""
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if HF_HUB_OFFLINE:
         return Finding(
             name="hub",
             verdict="info",
-            text="HF_HUB_OFFLINE is set: only weights already downloaded can be loaded",
+            text="HF_HUB_OFFLINE is set: only downloaded weights can be loaded",
         )
     if not connect:
-        return Finding(name="hub", verdict="info", text="not tried; clipsight doctor --network tries")
+        return Finding(name="hub", verdict="info", text="not tried; run clipsight doctor --network to try")
     from urllib.error import URLError
     from urllib.request import urlopen
 
@@ -233,12 +235,12 @@ def check_hub(*, connect: bool) -> Finding:
         urlopen(endpoint, timeout=10).close()
     except (URLError, OSError, ValueError) as error:
         advice = (
-            f"use --model {BUNDLED}, or --pretrained with the path of a file; behind a proxy set HTTPS_PROXY."
+            f"use --model {BUNDLED}, or pass a local file to --pretrained; behind a proxy, set HTTPS_PROXY."
         )
         return Finding(
             name="hub",
             verdict="info",
-            text=f"{endpoint} cannot be reached ({sentence(error)})",
+            text=f"{endpoint} cannot be reached ({one_line(error)})",
             advice=advice,
         )
     return Finding(name="hub", verdict="good", text=f"{endpoint} answers")

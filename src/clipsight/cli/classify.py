@@ -1,78 +1,62 @@
-"""`clipsight classify`: which of these labels fits the picture best?"""
+"""`clipsight classify`: which of these labels fits the image best?"""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
-from clipsight.cli.batch import answer_each
-from clipsight.cli.options import (
-    ModelOptions,
-    OutputOptions,
-    Repeated,
-    Templates,
-    gather_texts,
-    read_templates,
-)
-from clipsight.cli.outcome import Misuse, terminal
-from clipsight.cli.paths import find_pictures, plan_outputs
+from clipsight.cli.batch import Told, answer_each
+from clipsight.cli.options import Images, ModelOptions, Templates, read_templates
+from clipsight.cli.outcome import UsageError, say
+from clipsight.cli.paths import find_pictures
+from clipsight.cli.registry import verb
+from clipsight.cli.table_output import TableOutput
+from clipsight.cli.texts import TextOptions
 
 if TYPE_CHECKING:
     from clipsight.results import Classification
     from clipsight.session.lens import Lens
 
 
+@verb(30)
 def classify(
-    images: list[str],
+    images: Images = (),
     /,
     *,
-    label: Repeated = (),
-    labels_file: Path | None = None,
+    texts: TextOptions = TextOptions(),
     templates: Templates = ("auto",),
     top: int = 5,
-    model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    out: Path | None = None,
-    overwrite: bool = False,
-    json: bool = False,
+    model: ModelOptions = ModelOptions(),
+    output: TableOutput = TableOutput(),
 ) -> int:
-    """Which of these labels fits the picture best?
+    """Which of these labels fits the image best?
 
-    Prints the best labels with their probabilities among the labels given.
+    Prints the best label and its probability. The probabilities compare the labels with each other; they do not say
+    whether any of them is in the image.
 
     Args:
-        images: Pictures, or patterns such as "photos/*.jpg".
-        label: A label; repeat it for each.
-        labels_file: A UTF-8 file with one label a line.
-        templates: `auto` for those that suit the model, `none`, a set such as IN80, or a sentence with {} for the
-            label; repeat it for several sentences.
-        top: How many labels to print.
-        out: Also write `<picture's stem>.classify.json` into this folder, or this .json file for one picture.
-        overwrite: Replace files that exist; without it they are kept and the command fails.
-        json: Print one JSON document on standard output and nothing else.
+        top: Number of labels to print in the details.
     """
-    labels = gather_texts(label, labels_file, option="label")
+    pictures, labels = texts.read(images)
     prompts = read_templates(templates)
     if top < 1:
-        raise Misuse(f"--top {top} shows nothing; give 1 or more.")
+        raise UsageError(f"--top {top} shows nothing; give 1 or more.")
 
     def ask(lens: "Lens", picture: str) -> "Classification":
         return lens.classify(picture, labels, templates=prompts)
 
-    def show(picture: str, classification: "Classification", files: Sequence[Path]) -> None:
-        from clipsight.results.wording import printable
+    def tell(found: "Classification") -> Told:
+        from clipsight.draw import printable
 
-        console = terminal()
-        written = f" -> {escape(str(files[0]))}" if files else ""
-        console.print(f"[bold]{escape(picture)}[/bold]{written}")
-        for name, probability in classification.top(top):
-            console.print(f"  {probability:7.2%}  {escape(printable(name))}")
+        best = found.top(top)
 
-    pictures = find_pictures(images)
-    output = OutputOptions(out=out, overwrite=overwrite)
-    plan = (
-        plan_outputs(pictures, "classify", output, formats=("json",))
-        if out
-        else {name: [] for name in pictures}
-    )
-    return answer_each(plan, open_lens=model.open, ask=ask, show=show, overwrite=overwrite, as_json=json)
+        def details() -> None:
+            for name, probability in best:
+                say(f"{probability:7.2%}  {printable(name)}", indent=2)
+
+        name, probability = best[0]
+        return Told(
+            verdict=f"{name} {probability:.2%}",
+            details=details if top > 1 else None,
+            notes=found.provenance.notes,
+        )
+
+    plan = output.plan(find_pictures(pictures), "classify")
+    return answer_each(plan, output, open_lens=model.open, ask=ask, tell=tell, reads=(texts.texts_file,))

@@ -1,6 +1,9 @@
-"""`clipsight doctor`: looks an installation over and says what to type where something is amiss."""
+"""`clipsight doctor`: checks the installation and suggests fixes."""
 
-from clipsight.cli.outcome import DONE, FAILED, print_json, terminal
+from clipsight.cli.options import JsonOutput
+from clipsight.cli.outcome import FAILURE, SUCCESS, terminal
+from clipsight.cli.progress import waiting
+from clipsight.cli.registry import verb
 
 MARKS: dict[str, tuple[str, str]] = {
     "good": ("ok", "green"),
@@ -10,21 +13,23 @@ MARKS: dict[str, tuple[str, str]] = {
 }
 
 
-def doctor(*, network: bool = False, json: bool = False) -> int:
-    """Look this installation over: versions, devices, speed settings, bundled model.
+@verb(140)
+def doctor(*, network: bool = False, output: JsonOutput = JsonOutput()) -> int:
+    """Check the installation and suggest fixes.
 
-    Fails (exit code 1) when something that every command needs is broken.
+    Looks at versions, devices, speed settings, caches and the bundled model. The exit code is 1 if something that every
+    command needs is broken.
 
     Args:
-        network: Also try to reach the hub that weights come from; without it nothing is connected to.
-        json: Print one JSON document on standard output and nothing else.
+        network: Also try to reach the hub that weights come from. Without it no connection is made.
     """
-    from clipsight.cli.checks import examine
+    output.check()
+    with waiting("checking"):
+        from clipsight.cli.checks import examine
 
-    findings = examine(network=network)
-    code = FAILED if any(finding.verdict == "bad" for finding in findings) else DONE
-    if json:
-        print_json({"findings": [finding.to_dict() for finding in findings]})
+        findings = examine(network=network)
+    code = FAILURE if any(finding.verdict == "bad" for finding in findings) else SUCCESS
+    if output.write({"findings": [finding.to_dict() for finding in findings]}):
         return code
     from rich.markup import escape
     from rich.table import Table

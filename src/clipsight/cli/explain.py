@@ -1,89 +1,70 @@
-"""`clipsight explain`: where in the picture does the model see these words?"""
+"""`clipsight explain`: where in the image does the model see these words?"""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
-from clipsight.cli.batch import answer_each
-from clipsight.cli.options import (
-    ModelOptions,
-    OutputOptions,
-    Repeated,
-    Templates,
-    gather_texts,
-    read_contrast,
-    read_method,
-    read_resolution,
-    read_templates,
-)
-from clipsight.cli.outcome import terminal
+from clipsight.cli.batch import Told, answer_each
+from clipsight.cli.map_options import MAPS, MapOptions
+from clipsight.cli.options import Images, ModelOptions, OutputOptions
+from clipsight.cli.outcome import say
 from clipsight.cli.paths import find_pictures, plan_outputs
+from clipsight.cli.registry import verb
+from clipsight.cli.texts import TextOptions
 
 if TYPE_CHECKING:
     from clipsight.results import Explanation
-    from clipsight.session.lens import Lens
+
+MOST = 6
+"""Texts in a verdict."""
 
 
+@verb(10)
 def explain(
-    images: list[str],
+    images: Images = (),
     /,
     *,
-    text: Repeated = (),
-    texts_file: Path | None = None,
-    method: str = "clip_surgery",
-    contrast: Literal["auto", "none", "labels", "empty"] = "auto",
-    contrast_name: Repeated = (),
-    resolution: str = "native",
-    templates: Templates = ("auto",),
-    model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    output: OutputOptions = OutputOptions(),  # noqa: B008 - frozen
-    json: bool = False,
+    texts: TextOptions = TextOptions(),
+    maps: MapOptions = MAPS,
+    model: ModelOptions = ModelOptions(),
+    output: OutputOptions = OutputOptions(),
 ) -> int:
-    """Where in the picture does the model see these words?
+    """Where in the image does the model see these words?
 
-    Writes `<picture's stem>.explain.png` and prints for each text its presence, similarity and peak, and how
-    far to trust the map.
-
-    Args:
-        images: Pictures, or patterns such as "photos/*.jpg".
-        text: What to look for; repeat it for each text.
-        texts_file: A UTF-8 file with one text a line.
-        method: How patch features are made; `clipsight methods` lists them.
-        contrast: What is subtracted from the scores: `labels` what the texts share, `empty` the empty prompt,
-            `none` nothing; `auto` chooses and records what it chose.
-        contrast_name: A distractor to contrast with, instead of --contrast; repeat it for each name.
-        resolution: `native` keeps the aspect, `square` stretches, both at the model's own size; 448 is a short
-            side, 336x448 height by width.
-        templates: `auto` for those that suit the model, `none`, a set such as IN80, or a sentence with {} for the
-            text; repeat it for several sentences.
-        json: Print one JSON document on standard output and nothing else.
+    Writes a sheet with one map per text, `<image's stem>.explain.png`, and prints whether each text is there. The
+    details give each text's presence, similarity and peak, and how far to trust its map.
     """
-    texts = gather_texts(text, texts_file, option="text")
-    size = read_resolution(resolution)
-    against = read_contrast(contrast, contrast_name)
-    prompts = read_templates(templates)
-    recipe = read_method(method)
-
-    def ask(lens: "Lens", picture: str) -> "Explanation":
-        seen = lens.see(picture, resolution=size)
-        return seen.explain(texts, method=recipe, contrast=against, templates=prompts)
-
-    plan = plan_outputs(find_pictures(images), "explain", output)
-    return answer_each(
-        plan, open_lens=model.open, ask=ask, show=_show, overwrite=output.overwrite, as_json=json
-    )
+    pictures, words = texts.read(images)
+    ask = maps.question(words)
+    plan = plan_outputs(find_pictures(pictures), "explain", output)
+    return answer_each(plan, output, open_lens=model.open, ask=ask, tell=_tell, reads=(texts.texts_file,))
 
 
-def _show(picture: str, explanation: "Explanation", files: Sequence[Path]) -> None:
+def _tell(found: "Explanation") -> Told:
+    from clipsight.draw import printable
     from clipsight.results import summary_line
-    from clipsight.results.wording import printable
 
-    console = terminal()
-    console.print(f"[bold]{escape(picture)}[/bold] -> {escape(', '.join(map(str, files)))}")
-    for index, trust in enumerate(explanation.trust):
-        console.print(f"  {escape(summary_line(explanation, index))}")
-        console.print(f"    {escape(printable(trust))}", style="dim")
-    for note in explanation.provenance.notes:
-        console.print(f"  note: {escape(note)}", style="dim")
+    def details() -> None:
+        for index, trust in enumerate(found.trust):
+            say(summary_line(found, index), indent=2)
+            say(printable(trust), indent=4, style="dim")
+
+    return Told(verdict=presence_in_words(found), details=details, notes=found.provenance.notes)
+
+
+def presence_in_words(found: "Explanation") -> str:
+    """Which texts are there; their similarity where that was not measured."""
+    from clipsight.draw import number
+    from clipsight.scoring.trust import verdict
+
+    said = []
+    for text, presence, similarity in zip(
+        found.texts, found.presence.tolist(), found.similarity.tolist(), strict=True
+    ):
+        what = (
+            f"similarity {number(similarity)}"
+            if presence != presence
+            else f"{verdict(presence)} ({presence:.2f})"
+        )
+        said.append(f"{text} {what}")
+    more = f", and {len(said) - MOST} more" if len(said) > MOST else ""
+    unmeasured = "; presence not measured" if bool(found.presence.isnan().all()) else ""
+    return ", ".join(said[:MOST]) + more + unmeasured

@@ -2,41 +2,40 @@
 
 from typing import TYPE_CHECKING
 
-from clipsight.cli.outcome import DONE, print_json, terminal
+from rich.text import Text
+
+from clipsight.cli.options import JsonOutput
+from clipsight.cli.outcome import SUCCESS, say
+from clipsight.cli.progress import waiting
+from clipsight.cli.registry import verb
 
 if TYPE_CHECKING:
     from clipsight.features import Recipe
 
 
-def methods(*, variants: bool = False, json: bool = False) -> int:
+@verb(110)
+def methods(*, variants: bool = False, output: JsonOutput = JsonOutput()) -> int:
     """List the methods that make maps, with their sources and published numbers.
 
-    Every number is somebody's published one, with how it was obtained: read (in the method's own repository),
-    second-hand (from another paper's table) or derived (by arithmetic). Ours are in the documentation.
+    Every number is a published one, with how it was obtained: read (in the method's own repository), second-hand (from
+    another paper's table) or derived (by arithmetic). Our own measurements are in the documentation.
 
     Args:
-        variants: Also list the options of the methods and the authors' settings for single data sets.
-        json: Print one JSON document, the recipes in full, on standard output and nothing else.
+        variants: Also list options of the methods and the authors' settings for single data sets.
     """
-    from clipsight.features import get_recipe, recipe_ids
+    output.check()
+    with waiting():
+        from clipsight.features import get_recipe, recipe_ids
 
     recipes = [get_recipe(name) for name in recipe_ids(variants=variants)]
-    if json:
-        print_json({"methods": [recipe.to_dict() for recipe in recipes]})
-        return DONE
+    if output.write({"methods": [recipe.to_dict() for recipe in recipes]}):
+        return SUCCESS
     for recipe in recipes:
-        _describe(recipe)
-    return DONE
-
-
-def _describe(recipe: "Recipe") -> None:
-    from rich.markup import escape
-
-    console = terminal()
-    console.print(f"[bold]{escape(recipe.id)}[/bold]  {escape(recipe.summary)}")
-    for line in () if recipe.variant_of else (_where(recipe), *_origin(recipe), *_published(recipe)):
-        console.print(f"  {escape(line)}")
-    console.print()
+        say(Text.assemble((recipe.id, "bold"), "  ", recipe.summary))
+        for line in () if recipe.variant_of else (_where(recipe), *_origin(recipe), *_published(recipe)):
+            say(line, indent=2)
+        say("")
+    return SUCCESS
 
 
 def _origin(recipe: "Recipe") -> list[str]:

@@ -1,90 +1,88 @@
 """`clipsight models`: what can be loaded by name, and which methods run on it."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from clipsight.cli.options import BUNDLED_MODELS, read_method
-from clipsight.cli.outcome import DONE, FAILED, complain, print_json, side_terminal, terminal
+from clipsight.cli.options import BUNDLED_MODELS, JsonOutput, read_method
+from clipsight.cli.outcome import FAILURE, SUCCESS, print_error, print_note, say, terminal
+from clipsight.cli.progress import waiting
+from clipsight.cli.registry import verb
 
 if TYPE_CHECKING:
     from clipsight.checkpoints.architectures import Architecture
 
 
-def models(pattern: str = "*", /, *, supports: str | None = None, json: bool = False) -> int:
-    """List the models that can be loaded by name, with the tags of their weights.
+@verb(100)
+def models(pattern: str = "*", /, *, supports: str | None = None, output: JsonOutput = JsonOutput()) -> int:
+    """List the models that can be loaded by name, and their weights.
 
-    With --supports also what each one's image tower is, and whether a method runs on it: `yes`, or why not. For other
-    models (`hf:`, folders, files) `lens.card` says the same once they are loaded.
+    With --supports, list the models that a method runs on, and the reasons why it does not run on others. For models
+    that have no name here (`hf:`, folders, files), load them and print `lens.card`.
 
     Args:
-        pattern: Names to list, such as "ViT-B*"; a part of a name is enough.
+        pattern: Names to list, such as "ViT-B*"; part of a name is enough. Capital letters must match; an
+            all-lower-case pattern matches either case.
         supports: A method, such as clip_surgery; `clipsight methods` lists them.
-        json: Print one JSON document on standard output and nothing else.
     """
+    output.check()
     if supports is not None:
-        return _supporting(pattern, read_method(supports), as_json=json)
+        return _supporting(pattern, read_method(supports), output)
     tags = {name: found for name, found in _pretrained_tags().items() if _fits(name, pattern)}
-    if json:
-        print_json({"models": [{"model": name, "pretrained": found} for name, found in tags.items()]})
-        return DONE
-    if not tags:
+    if not tags and not output.json:
         return _none_fits(pattern)
+    if output.write({"models": [{"model": name, "pretrained": found} for name, found in tags.items()]}):
+        return SUCCESS
     from rich.table import Table
 
     table = Table("model", "pretrained", box=None, padding=(0, 2, 0, 0))
     for name, found in tags.items():
-        table.add_row(name, ", ".join(found) if found else "bundled, needs no network")
+        table.add_row(name, ", ".join(found) if found else "bundled, works offline")
     terminal().print(table)
-    return DONE
+    return SUCCESS
 
 
-def _supporting(pattern: str, method: str, *, as_json: bool) -> int:
-    with side_terminal().status("starting ..."):
+def _supporting(pattern: str, method: str, output: JsonOutput) -> int:
+    with waiting():
         from clipsight.checkpoints.architectures import architectures
-    known = {name: facts for name, facts in architectures().items() if _fits(name, pattern)}
-    reasons = {name: _why_not(method, facts) for name, facts in known.items()}
-    if as_json:
-        rows = [
-            {"model": name, "supported": not reasons[name], "reason": reasons[name], **_facts(known[name])}
-            for name in known
-        ]
-        print_json({"method": method, "models": rows})
-        return DONE
-    if not known:
+
+        known = {name: facts for name, facts in architectures().items() if _fits(name, pattern)}
+        reasons = {name: _why_not(method, facts) for name, facts in known.items()}
+    ready = {name: facts for name, facts in known.items() if not reasons[name]}
+    others = {name: reason for name, reason in reasons.items() if reason}
+    if not known and not output.json:
         return _none_fits(pattern)
-    _print_table(known, reasons, method)
+    rows = [{"model": name, **_facts(facts)} for name, facts in ready.items()]
+    refused = [{"model": name, "reason": reason} for name, reason in others.items()]
+    if output.write({"method": method, "models": rows, "unsupported": refused}):
+        return SUCCESS
+    if ready:
+        _print_table(ready)
+    say(f"{method} runs on {len(ready)} of {len(known)} architectures.")
+    for reason in dict.fromkeys(others.values()):
+        names = ", ".join(name for name, why in others.items() if why == reason)
+        say(f"It does not run on {names}: {reason}")
     unlisted = [
         name
         for name in _pretrained_tags()
         if name not in architectures() and name not in BUNDLED_MODELS and _fits(name, pattern)
     ]
     if unlisted:
-        complain(f"note: not in the table, so load them and print lens.card: {', '.join(unlisted)}.")
-    return DONE
+        print_note(f"not checked yet; load them and print lens.card: {', '.join(unlisted)}.")
+    return SUCCESS
 
 
-def _print_table(known: Mapping[str, "Architecture"], reasons: Mapping[str, str], method: str) -> None:
-    from rich.markup import escape
+def _print_table(known: Mapping[str, "Architecture"]) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("model", "image tower", "grid", "blocks", "pools by", method):
-        table.add_column(column, no_wrap=column in ("model", method))
-    marks = {
-        reason: f"no [{place}]"
-        for place, reason in enumerate(filter(None, dict.fromkeys(reasons.values())), 1)
-    }
+    for column in ("model", "image tower", "grid", "blocks", "pools by"):
+        table.add_column(column, no_wrap=column == "model")
     for name, facts in known.items():
         grid = f"{facts.grid[0]}×{facts.grid[1]}"
         depth = str(facts.depth) if facts.depth and not facts.pool_only else "-"
-        table.add_row(name, facts.family, grid, depth, facts.pools, escape(marks.get(reasons[name], "yes")))
-    console = terminal()
-    console.print(table)
-    ready = sum(not reason for reason in reasons.values())
-    console.print(f"{ready} of {len(known)} architectures take {method}.")
-    for reason, mark in marks.items():
-        console.print(escape(f"{mark.removeprefix('no ')} {reason}"))
+        table.add_row(name, facts.family, grid, depth, facts.pools)
+    terminal().print(table)
 
 
 def _why_not(method: str, facts: "Architecture") -> str:
@@ -100,12 +98,13 @@ def _facts(facts: "Architecture") -> dict[str, object]:
 
 
 def _none_fits(pattern: str) -> int:
-    complain(f"no model's name fits {pattern!r}; `clipsight models` lists all.")
-    return FAILED
+    print_error(f"no model's name matches {pattern!r}; `clipsight models` lists all.")
+    return FAILURE
 
 
 def _pretrained_tags() -> dict[str, list[str]]:
-    import open_clip
+    with waiting():
+        import open_clip
 
     tags: dict[str, list[str]] = {name: [] for name in BUNDLED_MODELS}
     for name, tag in open_clip.list_pretrained():
@@ -114,5 +113,7 @@ def _pretrained_tags() -> dict[str, list[str]]:
 
 
 def _fits(name: str, pattern: str) -> bool:
+    """Whether a name matches; capital letters of the pattern must match, so that "ViT-B*" leaves out ViT-bigG."""
+    name = name.lower() if pattern == pattern.lower() else name
     wildcard = any(sign in pattern for sign in "*?[")
-    return fnmatch(name.lower(), pattern.lower() if wildcard else f"*{pattern.lower()}*")
+    return fnmatchcase(name, pattern if wildcard else f"*{pattern}*")

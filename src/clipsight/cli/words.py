@@ -1,17 +1,19 @@
-"""`clipsight words`: which words of a caption carry its match with the picture?"""
+"""`clipsight words`: which words of a caption carry its match with the image?"""
 
 import json as json_module
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from rich.markup import escape
+from cyclopts import Parameter
 
-from clipsight.cli.batch import answer_each
-from clipsight.cli.options import OutputOptions, Repeated, read_resolution
-from clipsight.cli.outcome import Misuse, side_terminal, terminal
+from clipsight.cli.batch import Told, answer_each
+from clipsight.cli.options import Images, OutputOptions, ResolutionWord, Several, read_resolution
+from clipsight.cli.outcome import UsageError, terminal
 from clipsight.cli.paths import find_pictures, plan_outputs
+from clipsight.cli.progress import waiting
+from clipsight.cli.registry import verb
+from clipsight.cli.texts import one_text, pictures_among
 from clipsight.cli.words_report import CORPUS, MODELS, CorpusReport, WordsModels, report_words
 
 if TYPE_CHECKING:
@@ -21,73 +23,74 @@ if TYPE_CHECKING:
 _GENERAL = ("contrast", "scale", "similarity")
 """Options of every method; see `clipsight.attribution.attribute`."""
 _CHARACTERS = re.compile(r"(\d+):(\d+)")
+MOST = 5
+"""Words in a verdict."""
+
+# Not `TextWords`: --label names models here.
+Caption = Annotated[tuple[str, ...], Parameter(name=("--text", "-t"), show_default=False)]
 
 
+@verb(20)
 def words(
-    images: list[str] | None = None,
+    images: Images = (),
     /,
     *,
-    text: str | None = None,
-    against: Repeated = (),
+    text: Caption = (),
+    against: Several = (),
     method: str = "attention",
-    option: Repeated = (),
-    span: Repeated = (),
+    option: Several = (),
+    span: Several = (),
     roles: Literal["auto", "rules", "textblob", "spacy", "none"] = "auto",
     units: Literal["words", "tokens", "spans"] = "words",
     merge: Literal["sum", "mean"] = "sum",
     check: bool = False,
-    resolution: str = "native",
+    resolution: ResolutionWord = "native",
     corpus: CorpusReport = CORPUS,
     model: WordsModels = MODELS,
-    output: OutputOptions = OutputOptions(),  # noqa: B008 - frozen
-    json: bool = False,
+    output: OutputOptions = OutputOptions(),
 ) -> int:
-    """Which words of a caption carry its match with the picture?
+    """Which words of a caption carry its match with the image?
 
-    Writes `<picture's stem>.words.png` and prints the caption in colour, each word with its role and score, and what
-    the scores are not. With --corpus instead of pictures: do objects take the attribution that relations and attributes
-    should have, over many captions?
+    Writes `<image's stem>.words.png` and prints the words with the largest scores. The details show the caption in
+    colour, each word with its role and score, and what the scores do not mean. With --corpus instead of images it
+    measures, over many captions, whether objects receive the attribution that relations and attributes should have.
 
     Args:
-        images: Pictures, or patterns such as "photos/*.jpg".
-        text: The caption.
-        against: A foil, a caption that is wrong: which words tell the two apart? Repeat it for each foil.
+        text: The caption, in quotation marks.
+        against: Foils, captions that are wrong: which words tell them apart from the caption?
         method: `attention`, `gradcam`, `perturbation`, `gradient`, `integrated_gradients`, `chefer`, `grad_eclip`,
-            `legrad`, `shapley`.
-        option: An option of the method, such as `layers=all` or `op=drop`; repeat it for each.
-        span: A phrase of the caption to add up as well, or its characters such as `2:9`; repeat it for each.
-        roles: Who says which words are objects, attributes and relations; `rules` needs nothing installed. `auto` is
-            what a --corpus says itself, else the rules.
-        units: What methods that take words out take out together.
-        merge: How tokens become words: `sum` keeps totals, `mean` suits scores that are norms.
-        check: Also measure sanity: do the scores change with the model's weights, does a second method agree?
-        resolution: `native` keeps the aspect, `square` stretches, both at the model's own size; 448 is a short
-            side, 336x448 height by width.
-        json: Print one JSON document on standard output and nothing else.
+            `legrad` or `shapley`.
+        option: Options of the method, such as `layers=all` or `op=drop`.
+        span: Phrases of the caption to score as well, as text or as characters such as `2:9`.
+        roles: How to find objects, attributes and relations; `rules` needs no extra package. `auto` uses the roles that
+            a --corpus brings, else the rules.
+        units: What to remove together, for methods that remove words.
+        merge: How token scores become word scores: `sum` keeps totals, `mean` suits scores that are norms.
+        check: Also check sanity: do the scores change with the model's weights, and does a second method agree?
     """
+    moved, captions = pictures_among(text)
+    caption = one_text(captions, "a red car left of a dog")
     if corpus.corpus is not None:
-        if images or text is not None:
-            raise Misuse("--corpus takes the place of pictures and --text; leave these out.")
+        if images or moved or caption is not None:
+            raise UsageError("--corpus replaces images and --text; leave these out.")
         if against or option or span or check or method != "attention":
-            raise Misuse(
-                "--against, --method, --option, --span and --check go with a picture; see --methods for --corpus."
+            raise UsageError(
+                "--against, --method, --option, --span and --check need an image; for --corpus see --methods."
             )
-        return report_words(corpus, model, roles=roles, overwrite=output.overwrite, json=json)
+        return report_words(corpus, model, output, roles=roles)
     corpus.refuse_alone()
-    if not images or text is None:
-        raise Misuse(
-            'give a picture and its caption, as in clipsight words dog.jpg --text "a brown dog"; or many captions with '
+    if not (images or moved) or caption is None:
+        raise UsageError(
+            'give an image and its caption, such as clipsight words dog.jpg -t "a brown dog", or many captions with '
             "--corpus FILE --report out.html."
         )
-    if not text.strip():
-        raise Misuse('--text is blank; give the caption, such as --text "a red car left of a dog".')
-    size, phrases, options = read_resolution(resolution), _spans(text, span), _options(option)
+    size, phrases, options = read_resolution(resolution), spans_of(caption, span), _options(option)
     _check_method(method, options)
 
     def ask(lens: "Lens", picture: str) -> "WordAttribution":
         return lens.words(
             picture,
-            text,
+            caption,
             method,
             list(against) or None,
             phrases or None,
@@ -99,25 +102,28 @@ def words(
             **options,
         )
 
-    plan = plan_outputs(find_pictures(images), "words", output)
-    return answer_each(
-        plan, open_lens=model.one().open, ask=ask, show=_show, overwrite=output.overwrite, as_json=json
+    plan = plan_outputs(find_pictures((*images, *moved)), "words", output)
+    return answer_each(plan, output, open_lens=model.one().open, ask=ask, tell=_tell)
+
+
+def _tell(found: "WordAttribution") -> Told:
+    from clipsight.draw import number
+
+    ranked = sorted(found.words, key=lambda word: -abs(word.score) if word.score == word.score else 0.0)
+    said = [f"{word.text} {'+' if word.score > 0 else ''}{number(word.score)}" for word in ranked[:MOST]]
+    more = f", and {len(ranked) - MOST} more" if len(ranked) > MOST else ""
+    return Told(
+        verdict=", ".join(said) + more,
+        details=lambda: terminal().print(found),
+        notes=found.provenance.notes,
     )
 
 
-def _show(picture: str, attribution: "WordAttribution", files: Sequence[Path]) -> None:
-    console = terminal()
-    console.print(f"[bold]{escape(picture)}[/bold] -> {escape(', '.join(map(str, files)))}")
-    console.print(attribution)
-    for note in attribution.provenance.notes:
-        console.print(f"  note: {escape(note)}", style="dim")
-
-
-def _spans(text: str, given: Sequence[str]) -> list[str | tuple[int, int]]:
+def spans_of(text: str, given: Sequence[str]) -> list[str | tuple[int, int]]:
     """Phrases as they are, `2:9` as characters unless the caption itself says so.
 
     Raises:
-        Misuse: one that the caption does not have.
+        UsageError: one that the caption does not have.
     """
     from clipsight.language.spans import find_phrases
 
@@ -128,21 +134,21 @@ def _spans(text: str, given: Sequence[str]) -> list[str | tuple[int, int]]:
     try:
         find_phrases(text, found)
     except ValueError as error:
-        raise Misuse(f"--span: {error}") from error
+        raise UsageError(f"--span: {error}") from error
     return found
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs; a value is read as JSON where it is some, else as a word.
+    """NAME=VALUE pairs; a value is read as JSON where it is valid JSON, else as a word.
 
     Raises:
-        Misuse: something else.
+        UsageError: something else.
     """
     found = {}
     for one in given:
         name, equals, value = one.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise Misuse(f"--option {one} is not NAME=VALUE; write it as in --option layers=all.")
+            raise UsageError(f"--option {one} is not NAME=VALUE; write it as in --option layers=all.")
         try:
             found[name.strip()] = json_module.loads(value)
         except ValueError:
@@ -151,16 +157,16 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_method(method: str, options: dict[str, Any]) -> None:
-    """Refuse what no picture can change, before a model is loaded.
+    """Refuse what no image can change, before a model is loaded.
 
     Raises:
-        Misuse: no such method, or one without such an option.
+        UsageError: there is no such method, or it has no such option.
     """
-    with side_terminal().status("starting ..."):
+    with waiting():
         from clipsight.attribution import get_attribution
     try:
         get_attribution(method).checked({name: options[name] for name in options if name not in _GENERAL})
     except ValueError as error:
-        raise Misuse(f"--method: {error}") from error
+        raise UsageError(f"--method: {error}") from error
     except TypeError as error:
-        raise Misuse(f"--option: {error}") from error
+        raise UsageError(f"--option: {error}") from error

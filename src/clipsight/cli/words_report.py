@@ -1,106 +1,109 @@
 """`clipsight words --corpus`: do objects take the attribution that relations and attributes should have?"""
 
-import sys
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from clipsight.cli.bench_models import SeveralModels, opened
-from clipsight.cli.options import DEFAULT_MODEL, ModelOptions, Repeated
-from clipsight.cli.outcome import DONE, Misuse, side_terminal, terminal
-from clipsight.cli.progress import progress_bar
+from clipsight.cli.options import DEFAULT_MODEL, MODEL, ModelOptions, OutputOptions
+from clipsight.cli.outcome import SUCCESS, UsageError, print_json, say, terminal
+from clipsight.cli.paths import refuse_inputs
+from clipsight.cli.progress import progress_bar, waiting
 
 if TYPE_CHECKING:
     from clipsight.bench.word_gap import ModelWords, WordsReport
 
 LEGEND = (
-    "γ: how many times as much an object word gets as a composition word, an attribute or a relation word; "
-    "controlled: the typical word at equal position, frequency and number of tokens. Brackets: 95 %."
+    "γ: how many times as much an object word receives as a composition word, that is an attribute or a relation; "
+    "controlled: the typical word at equal position, frequency and number of tokens. Brackets: 95 % interval."
 )
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=MODEL)
 @dataclass(frozen=True, kw_only=True)
 class WordsModels(SeveralModels):
-    """Which model weighs the words; with --corpus several, side by side."""
+    """Which model scores the words; with --corpus several, side by side."""
 
-    # One word each: a picture may stand behind.
-    model: Annotated[tuple[str, ...], Parameter(show_default=" ".join)] = (DEFAULT_MODEL,)
-    """As for `clipsight explain`. With --corpus several, side by side: repeat it, or give one model several
+    # One word each: an image may follow.
+    model: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=" ".join)] = (
+        DEFAULT_MODEL,
+    )
+    """As for `clipsight explain`. With --corpus, repeat it to compare several models, or give one model several
     --pretrained."""
 
-    pretrained: Repeated = ()
-    """open_clip tag, or path of a weight file, as for `clipsight explain`; for several models one for each --model in
-    their order, `none` for a model that needs no such word."""
+    pretrained: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = ()
+    """open_clip tag, or path of a weight file, as for `clipsight explain`. With several models, one for each --model in
+    the same order; `none` for a model that needs none."""
 
-    label: Repeated = ()
-    """What each of several models is called; its name and weights where it is left out."""
+    label: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = ()
+    """Names of the models in the report. Default to model name and weights."""
 
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
-    """Precision of the models; scores are float32 always."""
+    """Precision of the models. Scores are always float32."""
 
     def one(self) -> ModelOptions:
         """The model, where one is meant.
 
         Raises:
-            Misuse: several are given.
+            UsageError: several are given.
         """
         named = self.named()
         if len(named) > 1:
-            raise Misuse(
-                f"{len(named)} models are given, and a picture is weighed by one; several go with --corpus."
+            raise UsageError(
+                f"{len(named)} models are given, but an image is scored by one; several need --corpus."
             )
         return next(iter(named.values()))
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Corpus", sort_key=0))
 @dataclass(frozen=True, kw_only=True)
 class CorpusReport:
-    """A whole corpus instead of a picture."""
+    """A whole corpus instead of an image."""
 
     corpus: str | None = None
-    """A corpus of captions instead of pictures and --text, .tsv, .csv, .jsonl, COCO's .json or .txt, or scenes of the
-    emoji world (`world:101,102,103:100`): which roles take the attribution, with intervals and controls?"""
+    """Captions to analyse instead of images and --text: a .tsv, .csv, .jsonl, COCO .json or .txt file, or scenes of the
+    emoji world (`world:101,102,103:100`). Which roles receive the attribution, with intervals and controls?"""
 
     report: Path | None = None
-    """Where the report of a --corpus goes, .html with all figures as .json beside it, or .json alone."""
+    """File for the report: .html, with all figures in a .json beside it, or .json alone."""
 
-    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = ()
-    """Which attributions a --corpus is asked by, such as `attention.rollout` or `perturbation.drop`. Without it all
-    that model and corpus allow, which are named in the report."""
+    methods: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Attributions to run, such as `attention.rollout` or `perturbation.drop`. Defaults to all that the model and the
+    corpus allow; the report names them."""
 
     layers: Annotated[bool, Parameter(negative="--no-layers")] = True
-    """With --corpus: ask attention and Grad-CAM at every block too."""
+    """Also run attention and Grad-CAM at every block."""
 
     images_in: Path | None = None
-    """Folder that the pictures of a --corpus are named from; without it the corpus's own folder."""
+    """Folder that image names are relative to. Defaults to the folder of the corpus."""
 
     captions_alone: bool = False
-    """Leave the pictures of a --corpus out; only attributions that need none are asked."""
+    """Ignore the images; only attributions that need none are run."""
 
     limit: int | None = None
-    """At most so many captions of a --corpus, the first ones."""
+    """Maximum number of captions; the first ones are used."""
 
     batch: int = 32
-    """Captions of a --corpus, and pictures, in one pass: less needs less memory."""
+    """Captions and images per pass. Smaller batches need less memory."""
 
     work: Path | None = None
-    """Folder where measures of a --corpus are kept, so that an interrupted run goes on, and another with the same
-    model and corpus is quick. Without one: beside the report, and removed when it is written."""
+    """Folder for intermediate results, so that an interrupted run continues and a second run with the same model and
+    corpus is fast. By default they lie beside the report and are removed when it is written."""
 
     def refuse_alone(self) -> None:
-        """Refuse options that say nothing without --corpus.
+        """Refuse options that mean nothing without --corpus.
 
         Raises:
-            Misuse: one is given.
+            UsageError: one is given.
         """
         plain = CorpusReport()
         for name in ("report", "methods", "layers", "images_in", "captions_alone", "limit", "batch", "work"):
             if getattr(self, name) != getattr(plain, name):
-                raise Misuse(f"--{name.replace('_', '-')} goes with --corpus, which is not given.")
+                raise UsageError(f"--{name.replace('_', '-')} needs --corpus, which is not given.")
 
 
 CORPUS = CorpusReport()
@@ -108,34 +111,31 @@ MODELS = WordsModels()
 
 
 def report_words(
-    asked: CorpusReport,
-    models: WordsModels,
-    *,
-    roles: str = "auto",
-    overwrite: bool = False,
-    json: bool = False,
+    asked: CorpusReport, models: WordsModels, output: OutputOptions, *, roles: str = "auto"
 ) -> int:
-    """Analyse a corpus, write the report, print what it comes to.
+    """Analyse a corpus, write the report, print its verdict.
 
     Args:
-        asked: corpus, report and how. models: which. roles: "auto" is what the corpus says itself, else the rules.
-        overwrite: replace a report that exists. json: print all figures as JSON and nothing else.
+        asked: corpus, report and how. models: which. output: whether files are replaced, and whether JSON is printed.
+        roles: "auto" takes those of the corpus, else the rules.
 
     Raises:
-        Misuse: no report and no --json, or options that say nothing.
+        UsageError: neither a report nor --json, or options that mean nothing here.
     """
     if roles == "none":
-        raise Misuse("--roles none leaves a --corpus nothing to compare; leave it out.")
-    if asked.report is None and not json:
-        raise Misuse("--corpus goes with --report out.html, or with --json.")
+        raise UsageError("--roles none leaves a --corpus nothing to compare; leave it out.")
+    if asked.report is None and not output.json:
+        raise UsageError("--corpus needs --report out.html, or --json.")
     if asked.report is not None and asked.report.suffix.lower() not in (".html", ".json"):
-        raise Misuse(f"--report {asked.report} does not end with .html or .json.")
+        raise UsageError(f"--report {asked.report} does not end with .html or .json.")
+    if output.out is not None or output.format:
+        raise UsageError("--out and --format need an image; a --corpus is written to --report.")
     if asked.batch < 1 or (asked.limit is not None and asked.limit < 1):
-        raise Misuse("--batch and --limit are 1 or more.")
+        raise UsageError("--batch and --limit must be 1 or more.")
     named = models.named()
-    with side_terminal().status("starting ..."):
+    with waiting():
         from clipsight.bench.word_gap import Corpus, CorpusOptions, analyse_words
-        from clipsight.results.io import check_writable, json_bytes
+        from clipsight.results.io import check_writable
     try:
         corpus = Corpus(
             asked.corpus or "",
@@ -144,11 +144,14 @@ def report_words(
             ),
         )
     except (ValueError, FileNotFoundError) as error:
-        raise Misuse(f"--corpus: {error}") from error
+        raise UsageError(f"--corpus: {error}") from error
     if asked.report is not None:
         asked.report.parent.mkdir(parents=True, exist_ok=True)
-        for file in (asked.report, asked.report.with_suffix(".json")):
-            check_writable(file, overwrite=overwrite)
+        written = (asked.report, asked.report.with_suffix(".json"))
+        if os.path.exists(asked.corpus or ""):
+            refuse_inputs(written, [asked.corpus or ""])
+        for file in written:
+            check_writable(file, overwrite=output.overwrite)
     work = asked.work or (None if asked.report is None else asked.report.with_suffix(".parts"))
     with progress_bar("words") as progress:
         report = analyse_words(
@@ -160,18 +163,18 @@ def report_words(
             batch=asked.batch,
             progress=progress,
         )
-    files = () if asked.report is None else report.save(asked.report, overwrite=overwrite)
+    files = () if asked.report is None else report.save(asked.report, overwrite=output.overwrite)
     if asked.work is None and work is not None:
         _clear(work)
-    if json:
-        sys.stdout.write(json_bytes(report.to_dict()).decode())
+    if output.json:
+        print_json(report.to_dict())
     else:
         _show(report, files)
-    return DONE
+    return SUCCESS
 
 
 def _clear(work: Path) -> None:
-    """Take away the parts of a run that is done, and their folder if nothing else is in it."""
+    """Remove the parts of a finished run, and their folder if nothing else is in it."""
     for part in work.glob(f"*-{'?' * 24}.npz"):
         part.unlink()
     if work.is_dir() and not any(work.iterdir()):
@@ -181,22 +184,21 @@ def _clear(work: Path) -> None:
 def _show(report: "WordsReport", files: Sequence[Path]) -> None:
     from clipsight.bench.word_gap import verdict
 
-    console = terminal()
     for model in report.models:
-        console.print(f"{model.label}, {report.corpus['corpus']}", style="bold", markup=False)
+        say(f"{model.label}, {report.corpus['corpus']}", style="bold")
         _table(model)
         for line in verdict(model):
-            console.print(line, markup=False)
+            say(line)
         for line in model.named[:3]:
-            console.print(f"left out: {line}", style="dim", markup=False)
+            say(f"left out: {line}", style="dim")
         if model.malformed > 3:
-            console.print(f"{model.malformed:,} rows were left out.", style="dim", markup=False)
+            say(f"{model.malformed:,} rows were left out.", style="dim")
         for name, why in model.left_out.items():
-            console.print(f"note: {name} was not asked: {why}.", style="dim", markup=False)
-        console.print()
-    console.print(LEGEND, style="dim", markup=False)
+            say(f"note: {name} was not run: {why}.", style="dim")
+        say("")
+    say(LEGEND, style="dim")
     if files:
-        console.print(f"Written to {', '.join(str(file.resolve()) for file in files)}", markup=False)
+        say(f"Written to {', '.join(str(file.resolve()) for file in files)}")
 
 
 def _table(model: "ModelWords") -> None:

@@ -1,53 +1,73 @@
 """`clipsight world`: write a data set of the emoji world, with perfect ground truth."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from rich.markup import escape
+from cyclopts import Parameter
 
-from clipsight.cli.outcome import DONE, Misuse, terminal
-from clipsight.cli.progress import with_progress
+from clipsight.cli.outcome import SUCCESS, UsageError, print_json, say
+from clipsight.cli.progress import waiting, with_progress
+from clipsight.cli.registry import verb
 
 
+@verb(90)
 def world(
-    out: Path,
+    folder: Path | None = None,
     /,
     *,
+    out: Annotated[Path | None, Parameter(show_default=False)] = None,
     layout: Literal["tsv", "webdataset", "voc"] = "tsv",
     count: int = 1000,
     seed: int = 0,
     split: Literal["train", "heldout"] | None = None,
     size: int = 112,
+    overwrite: bool = False,
+    json: bool = False,
 ) -> int:
     """Write a data set of the emoji world, with perfect ground truth.
 
-    Args:
-        out: The folder to write to; it must be new or empty.
-        layout: Pictures with captions and roles as a TSV or as webdataset shards, or a VOC-like segmentation
-            tree.
-        count: How many scenes.
-        seed: Scenes of a seed and a split are always the same.
-        split: `heldout` shows combinations that `train` never shows. Without one: `train` for tsv and webdataset,
-            `heldout` for voc.
-        size: Side of the square pictures in pixels.
-    """
-    from clipsight.world import check_request, write_tsv, write_voc, write_webdataset
+    The folder appears when it is complete: an interrupted run leaves none.
 
+    Args:
+        folder: Folder to write to.
+        out: The same, as an option.
+        layout: Images with captions and roles as a TSV file or as webdataset shards, or a segmentation tree in the
+            style of PASCAL VOC.
+        count: Number of scenes.
+        seed: The scenes of a seed and a split are always the same.
+        split: `heldout` shows combinations that `train` never shows. Defaults to `train` for tsv and webdataset, and to
+            `heldout` for voc.
+        size: Side of the square images, in pixels.
+        overwrite: Replace a folder that this command wrote. Any other folder that holds something is always kept.
+        json: Print one JSON document to standard output, and nothing else.
+    """
+    with waiting():
+        from clipsight.world import check_request, write_tsv, write_voc, write_webdataset
+        from clipsight.world.replacing import replacing_folder
+
+    if (folder is None) == (out is None):
+        raise UsageError("give one folder to write to, such as clipsight world scenes.")
+    place = folder or out
+    assert place is not None
     if count < 1:
-        raise Misuse(f"--count {count} writes nothing; give 1 or more.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(
-            f"{out} exists and is not an empty folder; give a new name, nothing was written."
-        )
+        raise UsageError(f"--count {count} writes nothing; give 1 or more.")
     chosen = split or ("heldout" if layout == "voc" else "train")
     try:
         check_request(chosen, size, seed, count)
     except ValueError as error:
-        raise Misuse(str(error)) from error
+        raise UsageError(str(error)) from error
     write = {"tsv": write_tsv, "webdataset": write_webdataset, "voc": write_voc}[layout]
-    write(
-        out, count, seed, chosen, size, watch=lambda scenes: with_progress(scenes, count, lambda _: "scenes")
-    )
-    where = escape(str(out.resolve()))
-    terminal().print(f"{count} scenes of the {chosen} split (seed {seed}, {size} px) written to {where}")
-    return DONE
+    with replacing_folder(place, overwrite=overwrite) as made:
+        write(
+            made,
+            count,
+            seed,
+            chosen,
+            size,
+            watch=lambda scenes: with_progress(scenes, count, lambda _: "scenes"),
+        )
+    if json:
+        print_json({"folder": str(place), "layout": layout, "split": chosen, "seed": seed, "count": count})
+    else:
+        say(f"{count} scenes of the {chosen} split (seed {seed}, {size} px) written to {place.resolve()}")
+    return SUCCESS

@@ -126,7 +126,9 @@ def strip(stretches: Sequence[Stretch], size: int = CAPTION) -> Block:
                 continue
             for piece in _pieces(one, room, size):
                 marks = [_plain(mark, size, FAINT) for mark in (one.before, one.after)]
-                pieces.append(glued([marks[0], _chip(one, piece, size), marks[1]], 0, align="top", down=False))
+                pieces.append(
+                    glued([marks[0], _chip(one, piece, size), marks[1]], 0, align="top", down=False)
+                )
                 if one.fraction is None:
                     pieces.append(blank)
         return flow(pieces, 2 * size)(room)

@@ -119,7 +119,7 @@ def rule_block(width: int) -> Image.Image:
 
 
 def _row(panels: Sequence[Panel], columns: int) -> Block:
-    blank = [text("")] * (columns - len(panels))
+    blank: list[Block] = [lambda width: paper(1, 1)] * (columns - len(panels))
     shares = [1] * columns
 
     def across(*blocks: Block, align: str = "top") -> Block:
@@ -140,11 +140,13 @@ def badge(presence: Number, *, absent: bool = False) -> Block:
     """Presence as a coloured field; "absent" by verdict says so in words, for eyes and prints without colour."""
     if not isfinite(presence):
         return pill("presence not measured", GREY)
-    colour = RED if absent else GREEN if presence >= 0.5 else AMBER
+    colour = RED if absent else GREEN if presence >= 0.6 else AMBER
     return pill(f"absent · presence {presence:.2f}" if absent else f"presence {presence:.2f}", colour)
 
 
-def colour_bar(scale: Scale, unit: str, wide: int, *, cmap: str = heat.CMAP, alpha: Number = heat.ALPHA) -> Block:
+def colour_bar(
+    scale: Scale, unit: str, wide: int, *, cmap: str = heat.CMAP, alpha: Number = heat.ALPHA
+) -> Block:
     """The colours from the bottom of the scale to its top, with the scores at both ends and the unit."""
 
     def drawn(room: int) -> Image.Image:
@@ -156,7 +158,7 @@ def colour_bar(scale: Scale, unit: str, wide: int, *, cmap: str = heat.CMAP, alp
             out.paste(paper(full, 9, GREY))
             write(pen, (0, baseline), f"flat · {unit}", SMALL, QUIET)
             return out
-        out.paste(Image.fromarray(heat.bar(full, 9, cmap=cmap, alpha=alpha)))
+        out.paste(Image.fromarray(heat.bar(scale, full, 9, cmap=cmap, alpha=alpha)))
         low, high = (number(end) if end else "0" for end in (scale.low, scale.high))
         low = f"≤ {low}" if scale.clipped else low
         write(pen, (0, baseline), low, SMALL, QUIET)

@@ -65,9 +65,12 @@ _NO_WORD = "there is no word in it to look for; write one or drop it."
 def _check_tokens(text: str, tokenizer: Tokenizer) -> None:
     """Refuse a text that the tokenizer finds nothing in, or the special tokens of the model. Only open_clip's own."""
     encode: Callable[[str], Sequence[int]] | None = getattr(tokenizer, "encode", None)
-    if encode is None:
-        return
-    tokens = encode(text)
+    if encode is not None:
+        check_tokens(text, encode(text), tokenizer)
+
+
+def check_tokens(text: str, tokens: Sequence[int], tokenizer: Tokenizer) -> None:
+    """Refuse a text by its own tokens, start and end left out: none, or special tokens of the model among them."""
     if not len(tokens):
         raise ValueError(f"the tokenizer finds nothing in the text {_quoted(text)}: {_NO_WORD}")
     special = set(getattr(tokenizer, "all_special_ids", ())).intersection(tokens)

@@ -5,10 +5,12 @@ from clipsight.draw import Scale
 from .anomaly import Anomaly
 from .classification import Classification
 from .explanation import Explanation, summary_line
+from .interaction import Interaction
 from .io import atomic_write, check_writable
 from .points import Points, similarity_image, similarity_to_points
 from .provenance import Provenance
 from .segmentation import Segmentation
+from .sentence import SentenceView, SentenceWord
 from .tags import Tags
 from .words import WordAttribution, WordScore
 
@@ -16,10 +18,13 @@ __all__ = [
     "Anomaly",
     "Classification",
     "Explanation",
+    "Interaction",
     "Points",
     "Provenance",
     "Scale",
     "Segmentation",
+    "SentenceView",
+    "SentenceWord",
     "Tags",
     "WordAttribution",
     "WordScore",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import zipfile
 import zlib
@@ -12,7 +13,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be removed
+    fcntl = None
+
 FORMAT = 1  # raised when a reader of the former number could no longer understand the file
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.clipsight-tmp")
+_SWEPT: set[Path] = set()
+"""Folders in which this process has looked for what killed ones left."""
 
 
 @contextmanager
@@ -20,41 +30,45 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
     """Open a binary file that appears under `path` complete or not at all.
 
     The bytes go to a temporary name in the same folder, which is renamed when the block ends and
-    removed when it raises. Without `overwrite` an existing file is kept, also one that appears
-    while the block runs.
+    removed when it raises. One that a killed process left is removed by the next that writes there.
+    Without `overwrite` an existing file is kept, also one that appears while the block runs. A symbolic
+    link is never written through nor replaced.
 
-    Errors: FileExistsError, FileNotFoundError (no such folder: none is created, a typing error
-    should not make one), IsADirectoryError; the system's OSError, with the file's name, when the disk is
+    Errors: FileExistsError (also for a symbolic link), FileNotFoundError (no such folder: none is created, a typing
+    error should not make one), IsADirectoryError; the system's OSError, with the file's name, when the disk is
     full, the name too long or the folder not to be written in.
 
     >>> with atomic_write("map.bin") as file:
     ...     file.write(b"...")
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.abspath(path))
     check_writable(path, overwrite=overwrite)
-    # of the name only so much that even with four bytes a character it stays below the 255 bytes that names may have
-    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(6)}.tmp")
+    _sweep(target.parent)
     try:
-        with open(temporary, "xb") as file:
+        with _temporary(target) as (file, temporary):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if overwrite:
-            os.replace(temporary, target)
-        else:
-            _rename_to_new(temporary, target, path)
+            if fcntl is None:
+                file.close()  # Windows renames no open file
+            _rename(
+                temporary, target, path, overwrite
+            )  # while it is locked: nobody sweeps it away in between
     except OSError as error:
-        if error.errno is None or error.filename not in (None, os.fspath(temporary)):
+        ours = error.filename is None or _TEMPORARY.fullmatch(os.path.basename(os.fsdecode(error.filename)))
+        if error.errno is None or not ours:
             raise
         raise OSError(error.errno, f"cannot write, {error.strerror}", os.fspath(path)) from error
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Raise what `atomic_write` would raise at once: for callers with long work before the writing."""
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.abspath(path))
+    if target.is_symlink():
+        raise FileExistsError(
+            f"{str(path)!r} is a symbolic link to {os.readlink(target)!r} and was kept; save to that name, or remove "
+            "the link first."
+        )
     if target.is_dir():
         raise IsADirectoryError(
             f"{str(path)!r} is a folder; give the name of a file in it, such as 'map.png'."
@@ -75,10 +89,55 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
 
 
 def _exists(path: str | os.PathLike[str]) -> FileExistsError:
-    return FileExistsError(
-        f"{str(path)!r} exists and was kept; choose another name or pass overwrite=True "
-        "(--overwrite on the command line)."
-    )
+    return FileExistsError(f"{str(path)!r} exists and was kept; choose another name or pass overwrite=True.")
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file beside `target`, locked while it is open, and its name; what is left of it is removed."""
+    while True:
+        # of the name only so much that even with four bytes a character it stays below the 255 bytes of a name
+        temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(6)}.clipsight-tmp")
+        try:
+            with open(temporary, "xb") as file:
+                if fcntl is not None:
+                    with suppress(OSError):  # a file system without locks: nothing is swept there either
+                        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if temporary.exists():  # else another process swept it away before it was locked
+                    yield file, temporary
+                    return
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files that a killed process left, once for each folder and process."""
+    if folder in _SWEPT:
+        return
+    _SWEPT.add(folder)
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    _remove_abandoned(entry.path)
+
+
+def _remove_abandoned(temporary: str) -> None:
+    """Remove a temporary file unless somebody writes it; OSError if somebody does."""
+    if fcntl is not None:
+        with open(temporary, "rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(temporary)
+    else:
+        os.unlink(temporary)
+
+
+def _rename(temporary: Path, target: Path, asked: str | os.PathLike[str], overwrite: bool) -> None:
+    if overwrite:
+        os.replace(temporary, target)
+    else:
+        _rename_to_new(temporary, target, asked)
 
 
 def _rename_to_new(temporary: Path, target: Path, asked: str | os.PathLike[str]) -> None:

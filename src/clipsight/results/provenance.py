@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipsight.draw.wording import printable
@@ -32,6 +32,9 @@ class Provenance:
     size: tuple[int, int]  # (H, W) pixels that the model saw
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()  # fallbacks, limits and warnings, one plain sentence each
+    noise_level: float | int = (
+        0.0  # size of scores where nothing is; drawings' scales are no narrower; 0 if unknown
+    )
     activation: str = ""  # what ran and who said so: "QuickGELU, by the tag 'openai'"; "" in old files
 
     def __post_init__(self) -> None:
@@ -56,14 +59,11 @@ class Provenance:
             h, w = getattr(self, name)
             object.__setattr__(self, name, (int(h), int(w)))
 
-    def noting(self, notes: tuple[str, ...]) -> "Provenance":
-        """The same with further notes before the others, each once."""
-        return replace(self, notes=tuple(dict.fromkeys((*notes, *self.notes))))
-
     @property
     def unit(self) -> str:
-        """Unit of the scores: "cosine", or "cosine difference" where a contrast was subtracted."""
-        return "cosine" if self.contrast == "none" else "cosine difference"
+        """Unit of the scores: "cosine" or what the method says of itself, its difference where there was a contrast."""
+        said = str(self.settings.get("unit", "cosine"))
+        return said if self.contrast == "none" else f"{said} difference"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` is its inverse."""
@@ -88,6 +88,7 @@ class Provenance:
             versions=data["versions"],
             notes=tuple(data.get("notes", ())),
             activation=data.get("activation", ""),
+            noise_level=float(data.get("noise_level", 0.0)),
         )
 
     def rows(self) -> list[tuple[str, str]]:
@@ -106,6 +107,7 @@ class Provenance:
             ("templates", " | ".join(self.templates) or "texts as given"),
             ("grid", f"{h} rows × {w} columns"),
             ("seen at", f"{width} × {height} px"),
+            *([("noise level", f"{self.noise_level:.3g}")] if self.noise_level else []),
             ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
         ]
         return rows + [("note", note) for note in self.notes]

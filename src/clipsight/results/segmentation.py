@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int32, Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipsight.draw import Number, png_bytes
+from clipsight.draw import Number, printable
 from clipsight.draw.palette import Colour, colour, hexadecimal
 
 from . import mask_files
@@ -20,12 +20,13 @@ from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix
 from .provenance import Provenance
 from .sheets import NOTHING as NOTHING
 from .sheets import segmentation_overlay, segmentation_sheet
+from .shown import Shown
 
 SUFFIXES = (".png", ".npz", ".json", ".geojson")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Segmentation:
+class Segmentation(Shown):
     """One picture and the class of each of its pixels, at the size of the picture, with how they were made.
 
     A class is as likely at a pixel as its likeliest word under a softmax over all words: the numbers say which of the
@@ -157,6 +158,17 @@ class Segmentation:
     def grid(self, *, alpha: Number = 0.5) -> Image.Image:
         """The picture beside its overlay with a legend of areas and probabilities, and how they were made; RGB."""
         return segmentation_sheet(self, alpha)
+
+    def lines(self) -> list[str]:
+        """For each class with pixels one line: its share, its mean probability; then the notes."""
+        return [
+            *(
+                f"{printable(name)}: {self.areas[self.index(name)]:.1%} of the pixels, probability "
+                f"{self.scores[self.index(name)]:.2f}"
+                for name in self.present
+            ),
+            *(f"note: {printable(note)}" for note in self.notes),
+        ]
 
     def rle(self, name: str | int) -> dict[str, Any]:
         """The mask in COCO's compressed run lengths, ready for JSON; needs pycocotools (ImportError says how)."""
@@ -299,6 +311,3 @@ class Segmentation:
         about["values"] = {str(k + 1 - self.background): self.classes[k] for k in foreground}
         settings = json_bytes(about).decode().strip()
         return mask_files.label_png(self.index_map(), [self.colour(k) for k in foreground], settings)
-
-    def _repr_png_(self) -> bytes:
-        return png_bytes(self.grid(), json_bytes(self.provenance.to_dict()).decode().strip())

@@ -14,12 +14,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipsight.draw import caption_sheet, png_bytes
+from clipsight.draw import caption_sheet
 
 from . import words_text
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
 from .pages import words_notebook, words_page
 from .provenance import Provenance
+from .shown import Shown
 from .words_facts import caption_facts
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class RoleShare:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WordAttribution:
+class WordAttribution(Shown):
     """One caption, and how much of its match with a picture each of its words carries, by one method.
 
     Scores are raw and signed; they are scaled in drawings alone. Merged by "sum", the scores of words and marks, start,
@@ -250,9 +251,17 @@ class WordAttribution:
         known = [word for word in self.words if word.score == word.score]
         return sorted(known, key=lambda word: -word.score)[: max(n, 0)]
 
-    def figure(self) -> Image.Image:
-        """The picture, the caption in colour and a bar for each word on one sheet, RGB, about 1,440 pixels wide."""
+    def grid(self) -> Image.Image:
+        """The picture, the caption in colour and a bar for each word on one sheet, RGB, 1,440 pixels wide."""
         return caption_sheet(caption_facts(self))
+
+    def figure(self) -> Image.Image:
+        """The same as `grid()`, by its former name."""
+        return self.grid()
+
+    def lines(self) -> list[str]:
+        """The caption and its words as plain text."""
+        return str(self).splitlines()
 
     def to_html(self) -> str:
         """One page without outside parts: the caption in colour, its words, tokens and how this was made."""
@@ -299,7 +308,7 @@ class WordAttribution:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the result; the suffix chooses the format. Gives back the path.
 
-        .png the sheet of `figure()`, with all numbers inside the file · .html one page with no outside parts · .json
+        .png the sheet of `grid()`, with all numbers inside the file · .html one page with no outside parts · .json
         everything but the picture · .npz everything. Errors as for `Explanation.save`.
         """
         suffix = suffix_of(path, SUFFIXES)
@@ -355,8 +364,8 @@ class WordAttribution:
             "provenance": self.provenance.to_dict(),
         }
 
-    def _png(self) -> bytes:
-        return png_bytes(self.figure(), json_bytes(self.to_dict()).decode().strip())
+    def _settings(self) -> dict[str, Any]:
+        return self.to_dict()
 
     def _repr_html_(self) -> str:
         return words_notebook(self)

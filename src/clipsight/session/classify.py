@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from clipsight.language.tokens import check_texts
@@ -22,6 +23,7 @@ def classify(seen: EncodedPicture, labels: Sequence[str], templates: Templates =
         probabilities=(scale * cosines).softmax(-1).cpu(),
         similarity=cosines.cpu(),
         source=seen.source,
+        image=np.asarray(seen.picture),
         provenance=seen.provenance(
             texts=asked,
             notes=finite_notes(cosines),

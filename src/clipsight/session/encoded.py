@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipsight.errors import ClipsightWarning
+from clipsight.attribution.exact import ImageShares, image_shares
+from clipsight.errors import ClipsightWarning, Unsupported
 from clipsight.features import ImageFeatures, ImagePass, Recipe, Trunk, get_recipe
 from clipsight.features.own_scores import own_scores
 from clipsight.pictures import PictureSource, picture_name, read_noted
@@ -47,6 +48,7 @@ class EncodedPicture:
         self._passes: dict[Recipe, ImagePass] = {}
         self._trunks: list[Trunk] = []
         self._pooled: Tensor | None = None
+        self._shares: ImageShares | None = None
         self._weights = engine.weight_marks()
         self._lock = RLock()
 
@@ -91,14 +93,30 @@ class EncodedPicture:
                     self._pooled = self.engine.encode_image(self.pixels)
             return self._pooled
 
+    def shares(self) -> ImageShares:
+        """Parts of the pooled feature, as whole vectors: the exact map of any text is a product with them.
+
+        Raises:
+            Unsupported: the tower's patches cannot be read, or its feature has no affine end.
+        """
+        view = self.engine.vision
+        if view is None:
+            raise Unsupported(f"the exact map was asked of {self.engine.loaded.name}, but {self.engine.off}")
+        with self._store(), torch.no_grad():
+            if self._shares is None:
+                tokens = self._trunk(get_recipe("clip"))
+                self._shares = image_shares(view, self.pixels, tokens=tokens)
+            return self._shares
+
     @contextmanager
     def _store(self) -> Iterator[None]:
         """What is kept, for one thread at a time; nothing of it outlives the weights it was made with."""
-        with self._lock:
+        with self.engine.asked(), self._lock:
             marks = self.engine.weight_marks()
             if marks != self._weights:
-                self._weights, self._pooled = marks, None
+                self._weights, self._pooled, self._shares = marks, None, None
                 self._kept, self._passes, self._trunks = {}, {}, []
+                self.forget_pixels()  # they have the model's number type and device
             yield
 
     def _trunk(self, recipe: Recipe) -> Trunk | None:

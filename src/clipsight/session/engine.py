@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
-from threading import Lock
-from typing import Any
+from threading import Lock, local
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -37,20 +38,40 @@ from clipsight.results import Provenance
 from clipsight.scoring import ContrastKind, contrast_maps, pooled_similarity
 from clipsight.scoring.choice import same_names
 from clipsight.scoring.presence import MIN_NAMES, presence
+from clipsight.session.neutral import arithmetic_state, neutral
 from clipsight.session.text_cache import TextCache
 from clipsight.session.text_store import text_store
+from clipsight.session.weight_watch import Marks, weight_marks
 from clipsight.towers.card import Card
 from clipsight.towers.encode_texts import encode_empty, encode_ids, encode_texts
 from clipsight.towers.families import towers_of
-from clipsight.towers.loading import Loaded
+from clipsight.towers.loading import LIVE, Loaded
 from clipsight.towers.preprocess import Fit, Resolution, fit_size, to_pixels
 from clipsight.towers.view import VisionView
 
 Templates = str | Sequence[str] | None
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _asked(method: Method) -> Method:
+    """A method that runs as part of a question, or is one by itself."""
+
+    @wraps(method)
+    def run(self: "Engine", *given: Any, **more: Any) -> Any:
+        with self.asked():
+            return method(self, *given, **more)
+
+    return cast(Method, run)
+
+
 _KEPT = 16
 _TAIL = 100
+NOISE_LOGITS = 1.8
+"""Noise level of models whose card has none, divided by their logit scale. It is the median of the bundled model's
+(`scripts/measure_noise.py`: absent nouns, clip_surgery), and low on purpose: a level too high would fade what is there.
+"""
 """Characters shown of either end of what a model cannot see of a text."""
 _ONE_SIZE = "This tower takes pictures of {0} × {1} pixels alone: the picture was stretched to that size."
 
@@ -65,16 +86,21 @@ class Engine:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        towers = towers_of(loaded.module, getattr(loaded.tokenizer, "context_length", None))
-        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
+        self._look()
         self._fit_notes: dict[Recipe, tuple[str, ...]] = {}
         self._lock = Lock()
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
         self._disk = text_store(loaded.module, loaded.tokenizer, self.text_view.context)
         self._cache = TextCache(disk=self._disk)
         self._kept: dict[Hashable, Any] = {}
-        self._weights = self.weight_marks()
-        self._fingerprint = loaded.fingerprint
+        self._question = local()
+        self._weights = self._marks()
+        self._fingerprint: str | None = loaded.fingerprint
+
+    def _look(self) -> None:
+        """Views of the towers as they are; some of what they say, such as whether a mask is causal, is in buffers."""
+        towers = towers_of(self.loaded.module, getattr(self.loaded.tokenizer, "context_length", None))
+        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
 
     @property
     def device(self) -> torch.device:
@@ -89,8 +115,10 @@ class Engine:
     @property
     def fingerprint(self) -> str:
         """Short hash of the weights as they are now."""
-        self._text_cache()
-        return self._fingerprint
+        with self.asked():
+            if self._fingerprint is None:
+                self._fingerprint = fingerprint(self.loaded.module)
+            return self._fingerprint
 
     @property
     def logit_scale(self) -> float:
@@ -108,6 +136,7 @@ class Engine:
         note = () if resolution in ("native", "square", native) else (_ONE_SIZE.format(*native),)
         return Fit(size=native, notes=note)
 
+    @_asked
     def pixels(self, picture: Image.Image, fit: Fit) -> Float[Tensor, "1 3 H W"]:
         """Normalised pixels, in the model's number type on its device."""
         return to_pixels(picture, fit.size, self.loaded.preprocess).to(self.device, self.dtype)
@@ -141,9 +170,9 @@ class Engine:
         fitted = adapt_to_depth(recipe, self.vision)
         return fitted.recipe, fitted.notes
 
+    @_asked
     def remembered(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` gave for the key with the weights as they are; a few keys are kept."""
-        self._text_cache()
         with self._lock:
             if key in self._kept:
                 return self._kept[key]
@@ -167,12 +196,14 @@ class Engine:
             )
         return self.vision
 
+    @_asked
     def start(self, x: Float[Tensor, "B 3 H W"], recipe: Recipe, trunk: Trunk | None = None) -> ImagePass:
         """A pass of the image tower, on a trunk of `x` if given; with a graph only if `x` asks for gradients."""
         view = self.require_patches(recipe)
         with graph_if(x):
             return ImagePass(view, x, recipe, None, trunk)
 
+    @_asked
     def features(
         self,
         x: Float[Tensor, "B 3 H W"],
@@ -185,6 +216,7 @@ class Engine:
         with graph_if(x):
             return started.features() if texts is None else fed_features(started, x, texts)
 
+    @_asked
     def maps(
         self,
         x: Float[Tensor, "B 3 H W"],
@@ -207,12 +239,14 @@ class Engine:
                 features.patches, features.pooled, texts, kind=kind, contrast_texts=contrast_texts
             )
 
+    @_asked
     def encode_image(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
         """The library's own pooled feature, at any size the view takes; with a graph only if `x` asks for gradients."""
         module: Any = self.loaded.module
         with graph_if(x):
             return module.encode_image(x) if self.vision is None else self.vision.encode(x)
 
+    @_asked
     def encode_text(
         self, texts: Sequence[str] | Int[Tensor, "T S"], templates: Templates = None
     ) -> Float[Tensor, "T E"]:
@@ -224,7 +258,7 @@ class Engine:
                     "templates cannot be filled with token ids; pass strings, or leave templates out."
                 )
             return encode_ids(self.text_view, texts)
-        return self._text_cache().get(
+        return self._cache.get(
             check_texts(texts),
             prompts,
             lambda missing: encode_texts(self.text_view, self.loaded.tokenizer, missing, prompts or None),
@@ -234,6 +268,7 @@ class Engine:
         """The prompt templates that "auto" means here: the card's, or `otherwise`."""
         return resolve_templates((self.card.templates or otherwise) if asked == "auto" else asked)
 
+    @_asked
     def contrast_features(
         self, kind: ContrastKind, names: Sequence[str], prompts: tuple[str, ...]
     ) -> Float[Tensor, "M E"] | None:
@@ -241,9 +276,10 @@ class Engine:
         if kind == "empty":
             slots = self.card.templates or resolve_templates("CS85")
             tower, tokenizer = self.text_view, self.loaded.tokenizer
-            return self._text_cache().get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
+            return self._cache.get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
         return self.encode_text(names, prompts or None) if names else None
 
+    @_asked
     def presence(
         self,
         pooled: Float[Tensor, "1 E"],
@@ -292,11 +328,18 @@ class Engine:
             pretrained=self.loaded.pretrained,
             fingerprint=self.fingerprint,
             activation=self.loaded.activation,
+            noise_level=self._noise_level(made["method"]),
             versions=_versions(),
             size=size,
             notes=tuple(dict.fromkeys((*notes, *fitted, *self.card.notes, *self.cut_notes(texts)))),
             **{"grid": self.card.grid or (0, 0), **made},
         )
+
+    def _noise_level(self, method: str) -> float:
+        """Size of a map's scores where nothing is: of the card, else the bundled model's at this logit scale."""
+        if method not in recipe_ids():
+            return 0.0
+        return float(self.card.noise_level.get(method, NOISE_LOGITS / float(self.logit_scale)))
 
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
         """A sentence for each text whose end the model cannot see."""
@@ -312,21 +355,37 @@ class Engine:
             if tail
         )
 
-    def _text_cache(self) -> TextCache:
-        """What was encoded with the weights as they are; a live module's may have been trained or moved meanwhile."""
-        marks = self.weight_marks()
-        with self._lock:
-            if marks != self._weights:
-                self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
-                self._fingerprint = fingerprint(self.loaded.module)
-            return self._cache
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """While a question is answered: no ambient state of torch, and the weights are looked at once."""
+        if getattr(self._question, "marks", None) is not None:
+            yield
+            return
+        with neutral(self.device):
+            self._question.marks = self._marks()
+            try:
+                self._refresh(self._question.marks)
+                yield
+            finally:
+                self._question.marks = None
 
-    def weight_marks(self) -> list[tuple[int, int, torch.dtype]]:
-        """What changes when the weights do: a live module may be trained or moved between two questions."""
-        return [
-            (p.data_ptr(), 0 if p.is_inference() else p._version, p.dtype)
-            for p in self.loaded.module.parameters()
-        ]
+    def _refresh(self, marks: Marks) -> None:
+        """Forget what was made with other weights or other arithmetic."""
+        with self._lock:
+            if marks == self._weights:
+                return
+            if marks[:-1] != self._weights[:-1]:  # else the arithmetic alone
+                self._look()
+                self._fingerprint = None
+            self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
+
+    def weight_marks(self) -> Marks:
+        """What changes when the weights or the arithmetic do: a live module may be trained between two questions."""
+        return getattr(self._question, "marks", None) or self._marks()
+
+    def _marks(self) -> Marks:
+        live = self.loaded.name == LIVE
+        return (*weight_marks(self.loaded.module, live=live), arithmetic_state(self.device))
 
     def _why_off(self, name: str) -> str:
         if self.vision is None:

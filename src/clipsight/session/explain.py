@@ -1,9 +1,13 @@
 """Where in a picture does the model see these words?"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
 
 from clipsight.features import Recipe
 from clipsight.language.tokens import check_texts
@@ -12,6 +16,7 @@ from clipsight.scoring import pooled_similarity
 from clipsight.scoring.choice import Contrast, choose_contrast
 from clipsight.scoring.presence import MIN_NAMES
 from clipsight.scoring.trust import trust_line
+from clipsight.session.attributed import attributed, directions, facts_of, is_attribution
 from clipsight.session.encoded import EncodedPicture, finite_notes
 from clipsight.session.engine import Templates
 
@@ -29,24 +34,31 @@ def explain(
 ) -> Explanation:
     """Maps of texts; see `Lens.explain` for the arguments."""
     engine, asked = seen.engine, check_texts(texts)
-    recipe, prompts = engine.recipe(method), engine.templates(templates, None)
+    attribution = str(method) if is_attribution(method) else ""
+    recipe = None if attribution else engine.recipe(method)
+    prompts = engine.templates(templates, None)
     against = choose_contrast(contrast, len(asked), asked, engine.card.contrast_vocabulary)
     text_features = engine.encode_text(asked, prompts or None)
     others = engine.contrast_features(against.kind, against.names, prompts)
-    scored, features = seen.maps(recipe, text_features, against.kind, others)
-    maps = scored[0].cpu()
     made = against.kind
-    if recipe.has_own_scores and made != "names":
-        made = "none"  # its own scores are contrasted with nothing
+    if recipe is None:
+        scored, pooled = _attributed(seen, attribution, directions(text_features, made, others))
+        facts: dict[str, Any] = {"method": attribution, "settings": facts_of(attribution)}
+    else:
+        scored, features = seen.maps(recipe, text_features, made, others)
+        pooled, facts = features.pooled, {"method": recipe.id, "settings": recipe.settings}
+        if recipe.has_own_scores and made != "names":
+            made = "none"  # its own scores are contrasted with nothing
+    maps = scored[0].cpu()
     vocabulary = (
         against.names if len(against.names) >= MIN_NAMES else engine.card.contrast_vocabulary or against.names
     )
-    presence, reason = engine.presence(features.pooled, asked, text_features, prompts, vocabulary)
+    presence, reason = engine.presence(pooled, asked, text_features, prompts, vocabulary)
     return Explanation(
         image=np.asarray(seen.picture),
         texts=asked,
         maps=maps,
-        similarity=pooled_similarity(features.pooled, text_features)[0].cpu(),
+        similarity=pooled_similarity(pooled, text_features)[0].cpu(),
         presence=presence,
         presence_reason=reason,
         trust=tuple(
@@ -56,7 +68,7 @@ def explain(
                 contrast=made,
                 contrasted=len(against.names),
                 texts=len(asked),
-                plain=recipe.is_plain,
+                plain=recipe is not None and recipe.is_plain,
                 constant=bool(one.max() - one.min() < _FLAT),
                 finite=bool(one.isfinite().all()),
             )
@@ -67,11 +79,22 @@ def explain(
             recipe=recipe,
             texts=asked,
             notes=finite_notes(maps),
-            method=recipe.id,
-            settings=recipe.settings,
+            **facts,
             templates=prompts,
             contrast=made,
             contrast_texts=against.names,
             grid=tuple(maps.shape[1:]),
         ),
     )
+
+
+def _attributed(
+    seen: EncodedPicture, method: str, along: Float[Tensor, "T E"]
+) -> tuple[Float[Tensor, "1 T h w"], Float[Tensor, "1 E"]]:
+    """Maps by an image attribution, and the pooled feature; what is exact is kept for further texts."""
+    if method == "exact":
+        whole = seen.shares()
+        maps = rearrange(whole.along(along).patches, "B h w T -> B T h w")
+        return maps / whole.feature.norm(dim=-1)[:, None, None, None], whole.feature
+    answer = attributed(seen.engine, seen.pixels, along, method)
+    return answer.maps, seen.pooled() if answer.pooled is None else answer.pooled

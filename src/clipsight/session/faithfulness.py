@@ -13,11 +13,7 @@ def measure_faithfulness(
     """How faithful the words' scores are; see `Lens.faithfulness` for the arguments."""
     engine = seen.engine
     read = read_captions(engine.loaded.tokenizer, (attribution.caption,), engine.text_view.context)
-    own = [
-        (part, group)
-        for part, group in zip(read.parts[0], read.groups(0), strict=True)
-        if part.kind == "word"
-    ]
+    own = read.each[0].words
     if [part.text for part, _ in own] != [word.text for word in attribution.words]:
         raise ValueError(
             "the words of this attribution are not those that this model reads of the caption; make it with this model."

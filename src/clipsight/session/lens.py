@@ -9,33 +9,40 @@ from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
+from rich.console import Console
 from torch import Tensor, nn
 
 from clipsight.attribution.faithfulness import Faithfulness
 from clipsight.attribution.variants import Operator
 from clipsight.features import ImageFeatures, Recipe
 from clipsight.language.names import Names
+from clipsight.language.spans import Merge
 from clipsight.language.tokens import check_texts
 from clipsight.pictures import PictureSource, read_picture
+from clipsight.report import render
 from clipsight.results import (
     Anomaly,
     Classification,
     Explanation,
+    Interaction,
     Points,
     Segmentation,
+    SentenceView,
     Tags,
     WordAttribution,
 )
 from clipsight.scoring.choice import Contrast, choose_contrast
+from clipsight.session.attributed import attributed, directions, is_attribution
 from clipsight.session.batch import encode_together, see_all
 from clipsight.session.engine import Engine, Templates
 from clipsight.session.seen import Seen
 from clipsight.session.segment import Progress, Window
-from clipsight.session.words import Merge, Roles, Spans, Units, attribute_captions
+from clipsight.session.word_question import Units
+from clipsight.session.word_result import Roles
+from clipsight.session.words import Spans, attribute_captions
 from clipsight.tasks import Refinement
 from clipsight.tasks.adapt import Adaptation
 from clipsight.tasks.background import Policy
-from clipsight.tasks.sentence import SentenceView
 from clipsight.tasks.views import AnomalyView
 from clipsight.towers.card import Card
 from clipsight.towers.loading import Loaded
@@ -59,6 +66,13 @@ class Lens:
 
     def __repr__(self) -> str:
         return f"Lens({self._engine.loaded.name!r}, {self.card.family}, {self.device}, {self.dtype})"
+
+    def show(self) -> None:
+        """Print the card."""
+        Console(highlight=False, markup=False, soft_wrap=True).print(str(self.card))
+
+    def _repr_html_(self) -> str:
+        return render("facts.notebook.j2", title=repr(self), image="", rows=self.card.rows())
 
     @property
     def card(self) -> Card:
@@ -169,7 +183,7 @@ class Lens:
         Args:
             x: normalised pixels.
             t: text features of any length.
-            method: recipe id or `Recipe`.
+            method: recipe id, `Recipe`, or an image attribution such as "exact", shares of the whole picture's cosine.
             contrast: None raw cosines; "labels" feature surgery among `t`; "empty" against the empty prompt; a list of
                 names as distractors; "auto" labels from eight texts up, below that the card's contrast vocabulary if
                 there is one, else empty. Distractors are put into the card's templates, and all of them are used:
@@ -178,6 +192,8 @@ class Lens:
         """
         against = choose_contrast(contrast, len(t), vocabulary=self.card.contrast_vocabulary)
         others = self._engine.contrast_features(against.kind, against.names, self.card.templates)
+        if is_attribution(method):
+            return attributed(self._engine, x, directions(t, against.kind, others), str(method)).maps
         return self._engine.maps(x, t, self._engine.recipe(method), kind=against.kind, contrast_texts=others)
 
     def see(self, image: PictureSource, resolution: Resolution = "native") -> Seen:
@@ -223,7 +239,7 @@ class Lens:
         Args:
             image: path, PIL picture, uint8 array; or a list of them, which gives a list of results.
             texts: what to look for.
-            method: recipe id or `Recipe`.
+            method: recipe id, `Recipe`, or an image attribution such as "exact".
             contrast: as in `maps`; None or "none" is raw.
             resolution: as in `preprocess`.
             templates: "auto" takes the card's templates, or the texts as given if it has none; else as in
@@ -251,12 +267,13 @@ class Lens:
         # What can be refused is refused before the work.
         asked = check_texts(texts, self._engine.loaded.tokenizer)
         choose_contrast(contrast, len(asked), asked, self.card.contrast_vocabulary)
-        recipe = self._engine.recipe(method)
-        seen = see_all(image, lambda one: self.see(one, resolution))
-        if not recipe.needs_texts:  # else its passes are large, and each picture's goes on by itself
-            encode_together(self._engine, seen, recipe, batch)
-        # Each lets go of its passes when it is done.
-        return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
+        recipe = None if is_attribution(method) else self._engine.recipe(method)
+        with self._engine.asked():
+            seen = see_all(image, lambda one: self.see(one, resolution))
+            if recipe and not recipe.needs_texts:  # else passes are large, each picture's goes on alone
+                encode_together(self._engine, seen, recipe, batch)
+            # Each lets go of its passes when it is done.
+            return [seen.pop(0).explain(texts, method, contrast, templates) for _ in image]
 
     def classify(
         self,
@@ -417,6 +434,25 @@ class Lens:
             Words with their characters, scores and maps.
         """
         return self.see(image, resolution).sentence(text, recipe)
+
+    def interact(
+        self,
+        image: PictureSource,
+        caption: str,
+        method: str = "exact",
+        spans: Spans | None = None,
+        roles: Roles = "rules",
+        resolution: Resolution = "native",
+    ) -> Interaction:
+        """Which word of the caption is matched by which region of the picture?
+
+        Args:
+            image, caption, spans, roles, resolution: as in `words`.
+            method: "exact", shares of the cosine that add up; "clip_surgery", every token asked by itself.
+
+        Not claimed: that the pixels of a patch alone bring its share. A token has mixed with others when it is read.
+        """
+        return self.see(image, resolution).interact(caption, method, spans, roles)
 
     @overload
     def points(self, image: PictureSource, text: str, *how: Any, **options: Any) -> Points: ...

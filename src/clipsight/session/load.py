@@ -1,13 +1,16 @@
 """Opening a model, and the ids of everything that can be asked for."""
 
+from difflib import get_close_matches
 from os import PathLike
 
 import torch
 from torch import nn
 
 from clipsight.attribution import attribution_ids
+from clipsight.attribution.image import image_attribution_ids
 from clipsight.checkpoints.locate import model_ids
 from clipsight.features import recipe_ids
+from clipsight.session.interact import joint_ids
 from clipsight.session.lens import Lens
 from clipsight.towers.loading import load_model
 
@@ -54,6 +57,36 @@ def recipes() -> tuple[str, ...]:
 def attributions() -> tuple[str, ...]:
     """Ids of the methods that say which words carry a match: the four of CLIP-CAE first."""
     return attribution_ids()
+
+
+def methods(verb: str = "explain") -> tuple[str, ...]:
+    """Ids that a question takes as its `method`, or as its `recipe`.
+
+    Args:
+        verb: "explain", "points", "segment", "anomaly", "sentence", "words" or "interact".
+
+    Raises:
+        ValueError: a verb that has no methods to choose from.
+
+    Example:
+        >>> import clipsight
+        >>> "naclip" in clipsight.methods("segment"), "perturbation" in clipsight.methods("words")
+        (True, True)
+    """
+    if verb == "words":
+        return attribution_ids()
+    if verb == "interact":
+        return joint_ids()
+    if verb in ("explain", "points"):
+        return (*recipe_ids(), *image_attribution_ids())
+    if verb in ("segment", "anomaly", "sentence"):
+        return recipe_ids()
+    verbs = ("explain", "points", "segment", "anomaly", "sentence", "words", "interact")
+    near = get_close_matches(str(verb), verbs, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"verb={verb!r} has no methods to choose from; {hint}Those that have are {', '.join(verbs)}."
+    )
 
 
 def models() -> tuple[str, ...]:

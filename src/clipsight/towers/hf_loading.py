@@ -21,7 +21,7 @@ from clipsight.language.tokens import Tokenizer
 from clipsight.towers.card import activation_of, describe
 from clipsight.towers.hf_models import hf_towers, refusal
 from clipsight.towers.hf_pictures import picture_settings
-from clipsight.towers.loading import Loaded
+from clipsight.towers.loading import LIVE, Loaded
 from clipsight.towers.placing import as_device, as_dtype, placed
 
 _CLIP_VOCABULARY = 49_408
@@ -72,7 +72,7 @@ def live_hf(
     """
     hf_towers(module)
     kind, mark = as_dtype(dtype), fingerprint(module)
-    return _loaded(placed(module, device, kind), "live module", mark, _origin(module))
+    return _loaded(placed(module, device, kind), LIVE, mark, _origin(module))
 
 
 def _loaded(module: nn.Module, name: str, mark: str, folder: Path | None) -> Loaded:

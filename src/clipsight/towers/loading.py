@@ -44,6 +44,10 @@ class Preprocess:
     resize_mode: str
 
 
+LIVE = "live module"
+"""What a module that somebody else holds is called."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loaded:
     """A model and what must be known to use it.
@@ -180,7 +184,7 @@ def _live(
         if vocabulary == _CLIP_VOCABULARY
         else None,
         preprocess=_preprocess(module),
-        name="live module",
+        name=LIVE,
         pretrained=None,
         fingerprint=mark,
         card=describe(module),

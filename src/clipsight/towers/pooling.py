@@ -62,7 +62,7 @@ Pooling = RowPooling | MeanPooling | ProbePooling
 
 
 def weights_of(
-    q: Float[Tensor, "B K 1 d"], k: Float[Tensor, "B K S d"], scale: float
+    q: Float[Tensor, "_ K 1 d"], k: Float[Tensor, "B K S d"], scale: float
 ) -> Float[Tensor, "B K S"]:
     """Attention of one query, softmax in float32."""
     scores = ((q * scale) @ k.mT)[:, :, 0]

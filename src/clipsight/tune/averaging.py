@@ -12,7 +12,7 @@ from clipsight.checkpoints.folder import CARD
 from clipsight.errors import CheckpointError
 from clipsight.towers.loading import Loaded, load_model
 from clipsight.tune.export import export_model
-from clipsight.tune.interpolate import soup
+from clipsight.tune.interpolation import soup
 from clipsight.tune.model_card import Exported, TuneFacts
 
 

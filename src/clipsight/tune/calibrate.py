@@ -2,42 +2,26 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from clipsight.errors import ClipsightError
 from clipsight.tune.data.batch import Batch
-from clipsight.tune.objectives.objective import Objective
-from clipsight.tune.trainer import Trainer, Weighted
+from clipsight.tune.objectives.weighted import WeightedObjective
+from clipsight.tune.trainer import Trainer
 
 _ROUNDING = 1e-6
 """A gradient this much shorter than another is rounding, such as that of staying near where the model still is."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WeightedObjective:
-    """A term of the loss whose weight may still be open.
-
-    Attributes:
-        weight: λ; None chooses it so that λ ‖∇L‖ is `ratio` times the gradient of the terms that have a weight, over
-            the text tower's parameters before the first step.
-        ratio: see above. ramp: share of the steps over which the weight grows from 0.
-    """
-
-    objective: Objective
-    weight: float | None = None
-    ratio: float = 0.3
-    ramp: float = 0.1
-
-
 def calibrated(
     terms: Sequence[WeightedObjective],
-    trainer: Callable[[Sequence[Weighted]], Trainer],
+    trainer: Callable[[Sequence[WeightedObjective]], Trainer],
     batches: Iterable[Batch],
     parameters: Sequence[nn.Parameter],
-) -> list[Weighted]:
+) -> list[WeightedObjective]:
     """The terms with all weights known.
 
     Args:
@@ -52,13 +36,13 @@ def calibrated(
     """
     open_ones = [term for term in terms if term.weight is None]
     if not open_ones:
-        return [_weighted(term, term.weight or 0.0) for term in terms]
-    fixed = [_weighted(replace(term, ramp=0.0), term.weight) for term in terms if term.weight]
+        return list(terms)
+    fixed = [replace(term, ramp=0.0) for term in terms if term.weight]
     if not fixed:
         raise ValueError(
             "every weight was left open; one loss at least has a weight, such as the contrastive loss 1."
         )
-    alone = [fixed, *([_weighted(replace(term, ramp=0.0), 1.0)] for term in open_ones)]
+    alone = [fixed, *([replace(term, weight=1.0, ramp=0.0)] for term in open_ones)]
     trainers = [trainer(some) for some in alone]
     lengths = [0.0] * len(alone)
     for step, batch in enumerate(batches):
@@ -84,12 +68,8 @@ def calibrated(
                     "and relations or attributes. Give its weight."
                 )
             weight = term.ratio * lengths[0] / own
-        made.append(_weighted(term, weight))
+        made.append(replace(term, weight=weight))
     return made
-
-
-def _weighted(term: WeightedObjective, weight: float | None) -> Weighted:
-    return Weighted(objective=term.objective, weight=weight or 0.0, ramp=term.ramp)
 
 
 def _length(trainer: Trainer, batch: Batch, step: int, parameters: Sequence[nn.Parameter]) -> float:

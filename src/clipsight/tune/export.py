@@ -38,7 +38,7 @@ README = "README.md"
 BARE = ("pt", "safetensors")
 """Kinds of files that hold the weights alone."""
 
-_STAGING = ".export-"
+STAGING = ".export-"
 
 
 def export_model(
@@ -101,9 +101,9 @@ def export_model(
     )
     with disk_full_said(f"The model folder {place}", "What was there before is untouched"):
         place.mkdir(parents=True, exist_ok=True)
-        for left in place.glob(f"{_STAGING}*.tmp"):  # by an export that was killed
+        for left in place.glob(f"{STAGING}*.tmp"):  # by an export that was killed
             shutil.rmtree(left, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, suffix=".tmp", dir=place))
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, suffix=".tmp", dir=place))
         try:
             if loaded is not None and isinstance(loaded.tokenizer, HFTokenizer):
                 loaded.tokenizer.tokenizer.save_pretrained(staging)
@@ -129,7 +129,7 @@ def _earlier(place: Path, files: Sequence[str], overwrite: bool) -> set[str]:
     if there and not overwrite:
         raise FileExistsError(
             f"{str(place)!r} holds a model already ({', '.join(there)}) and was left as it is; choose another folder "
-            "or pass overwrite=True (--overwrite on the command line)."
+            "or pass overwrite=True."
         )
     try:
         listed = read_json(place / CARD).get("files") or ()

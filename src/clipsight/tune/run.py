@@ -15,13 +15,14 @@ import torch
 from torch import nn
 
 from clipsight.checkpoints.fit_weights import read_json
-from clipsight.checkpoints.folder import CONFIG
+from clipsight.checkpoints.folder import CARD, CONFIG
+from clipsight.checkpoints.folder import WEIGHTS as WEIGHTS_FILE
 from clipsight.errors import Unsupported
 from clipsight.results import atomic_write
 from clipsight.towers.families import towers_of
 from clipsight.towers.loading import Loaded, load_model
 from clipsight.tune.architecture import architecture_of
-from clipsight.tune.calibrate import WeightedObjective, calibrated
+from clipsight.tune.calibrate import calibrated
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.data.collate import Collate
 from clipsight.tune.data.crop import Crop
@@ -31,20 +32,23 @@ from clipsight.tune.data.plan import BatchPlan
 from clipsight.tune.data.role_numbers import Matching
 from clipsight.tune.distributed import Parallel, parallel
 from clipsight.tune.encode import TrainingTowers, joined_needs, patch_dropout
-from clipsight.tune.export import export_model
+from clipsight.tune.export import README, STAGING, export_model
 from clipsight.tune.foils import FoilMaker
+from clipsight.tune.locking import folder_held
 from clipsight.tune.lora import LoraPlan
 from clipsight.tune.model_card import TuneFacts
 from clipsight.tune.objectives.objective import Needs, Stage
+from clipsight.tune.objectives.weighted import WeightedObjective
 from clipsight.tune.schedule import SCHEDULES
 from clipsight.tune.settings import TuneSettings
 from clipsight.tune.state import NEWEST
 from clipsight.tune.stopping import StopRule, no_better, time_is_up
 from clipsight.tune.tower_of_parameter import tower_of_parameter
-from clipsight.tune.trainer import Loop, Row, RunOutcome, Trainer, Weighted
+from clipsight.tune.trainer import Loop, Row, RunOutcome, Trainer
 from clipsight.tune.tuned import Tuned, choose_parameters, decay_groups
 from clipsight.tune.validation import halves, retrieval
 
+_BARE = (".pt", ".safetensors")
 MODEL, WEIGHTS = "model", "weights.json"
 """Below a run's folder: the exported model, and the weights of its losses."""
 WATCHED = "eval.t2i"
@@ -108,7 +112,7 @@ def tune(
         FileExistsError: `out` holds a model of another run.
         Unsupported: a model that cannot be trained, or not by these losses; the message says why.
         CheckpointError: `out` holds a run with other settings.
-        ClipsightError: too many steps whose loss is no number; a full disk.
+        ClipsightError: too many steps whose loss is no number; a full disk; another run in `out`.
 
     Example:
         >>> from clipsight.tune import Cae, CaeOptions, Contrastive, WeightedObjective, open_examples, tune
@@ -119,67 +123,83 @@ def tune(
     """
     chosen = settings or TuneSettings()
     target = out / MODEL
-    if (target / CONFIG).exists() and not overwrite and not (out / NEWEST).exists():
-        raise FileExistsError(
-            f"{target} holds a model already; choose another folder, or pass overwrite (--overwrite)."
-        )
+    if not overwrite:
+        _refuse_others(out)
     place, group = launched(device)
     loaded = model if isinstance(model, Loaded) else load_model(model, pretrained, "cpu", None, quick_gelu)
     architecture_of(loaded)  # a model that cannot be exported is refused before it is trained
     if loaded.tokenizer is None:
         raise Unsupported(f"{loaded.name} has no tokenizer that is known, so captions cannot be read for it.")
-    module = copy.deepcopy(loaded.module).to(device=place, dtype=torch.float32).train()
-    with ExitStack() as stack:
-        tuned = choose_parameters(
-            module,
-            chosen.train,
-            logit_scale=chosen.train_scale,
-            lora=LoraPlan(rank=chosen.lora_rank, alpha=chosen.lora_alpha) if chosen.train == "lora" else None,
+    with folder_held(out) if group.rank == 0 else nullcontext():
+        module = copy.deepcopy(loaded.module).to(device=place, dtype=torch.float32).train()
+        with ExitStack() as stack:
+            tuned = choose_parameters(
+                module,
+                chosen.train,
+                logit_scale=chosen.train_scale,
+                lora=LoraPlan(rank=chosen.lora_rank, alpha=chosen.lora_alpha)
+                if chosen.train == "lora"
+                else None,
+            )
+            stack.callback(tuned.restore)
+            stack.enter_context(patch_dropout(module, chosen.patch_dropout))
+            run = _Run(
+                loaded=loaded,
+                module=module,
+                tuned=tuned,
+                examples=examples,
+                terms=terms,
+                out=out,
+                settings=chosen,
+                device=place,
+                parallel=group,
+                crop=crop or Crop(),
+                matching=matching or Matching(),
+                on_row=on_row,
+                stop_rules=stop_rules,
+            )
+            weighted = run.weighted()
+            outcome = run.trainer(weighted, journalled=True).run()
+            if tuned.adapter is not None:
+                tuned.adapter.merge()
+        module.eval()
+        weights = {term.objective.name: term.weight or 0.0 for term in weighted}
+        impatient = chosen.patience and no_better(WATCHED, chosen.patience)(outcome.rows)
+        ended = outcome.step == run.steps or bool(impatient)
+        if ended and group.rank == 0:
+            known = facts or TuneFacts(base="")
+            complete = replace(
+                known,
+                base=known.base or " ".join(filter(None, (loaded.name, loaded.pretrained))),
+                base_fingerprint=loaded.fingerprint,
+                data=examples.about,
+                objectives={
+                    term.objective.name: {"weight": term.weight, **term.objective.export()}
+                    for term in weighted
+                    if term.weight
+                },
+                settings={**asdict(chosen), "steps": run.steps, "processes": group.world, **known.settings},
+                seeds=(chosen.seed,),
+            )
+            export_model(target, replace(loaded, module=module), complete, overwrite=True)
+        group.wait()
+        folder = target if ended else None
+        return TunedModel(folder=folder, outcome=outcome, weights=weights, module=module)
+
+
+def _refuse_others(out: Path) -> None:
+    """Refuse to replace files of a model that this run did not write."""
+    target = out / MODEL
+    if not target.is_dir():
+        return
+    ours = (CONFIG, WEIGHTS_FILE, CARD, README)
+    there = sorted(one.name for one in target.iterdir() if one.name in ours or one.suffix in _BARE)
+    interrupted = any(target.glob(f"{STAGING}*.tmp"))
+    mine = (out / NEWEST).exists() and ((target / CONFIG).exists() or interrupted)
+    if there and not mine:
+        raise FileExistsError(
+            f"{target} holds {', '.join(there)} already; choose another folder, or pass overwrite (--overwrite)."
         )
-        stack.callback(tuned.restore)
-        stack.enter_context(patch_dropout(module, chosen.patch_dropout))
-        run = _Run(
-            loaded=loaded,
-            module=module,
-            tuned=tuned,
-            examples=examples,
-            terms=terms,
-            out=out,
-            settings=chosen,
-            device=place,
-            parallel=group,
-            crop=crop or Crop(),
-            matching=matching or Matching(),
-            on_row=on_row,
-            stop_rules=stop_rules,
-        )
-        weighted = run.weighted()
-        outcome = run.trainer(weighted, journalled=True).run()
-        if tuned.adapter is not None:
-            tuned.adapter.merge()
-    module.eval()
-    weights = {term.objective.name: term.weight for term in weighted}
-    impatient = chosen.patience and no_better(WATCHED, chosen.patience)(outcome.rows)
-    ended = outcome.step == run.steps or bool(impatient)
-    if ended and group.rank == 0:
-        known = facts or TuneFacts(base="")
-        complete = replace(
-            known,
-            base=known.base or " ".join(filter(None, (loaded.name, loaded.pretrained))),
-            base_fingerprint=loaded.fingerprint,
-            data=examples.about,
-            objectives={
-                term.objective.name: {"weight": term.weight, **term.objective.export()}
-                for term in weighted
-                if term.weight
-            },
-            settings={**asdict(chosen), "steps": run.steps, "processes": group.world, **known.settings},
-            seeds=(chosen.seed,),
-        )
-        export_model(target, replace(loaded, module=module), complete, overwrite=True)
-    group.wait()
-    folder = target if ended else None
-    return TunedModel(folder=folder, outcome=outcome, weights=weights, module=module)
 
 
 def launched(device: torch.device | str | None) -> tuple[torch.device, Parallel]:
@@ -235,7 +255,7 @@ class _Run:
         """How many there will be."""
         return self.settings.steps_of(len(self.examples))
 
-    def weighted(self) -> list[Weighted]:
+    def weighted(self) -> list[WeightedObjective]:
         """The losses with their weights; open ones come from an earlier part of the run or are measured now."""
         names = [term.objective.name for term in self.terms]
         if len(set(names)) != len(names):
@@ -269,7 +289,7 @@ class _Run:
                 file.write(json.dumps({term.objective.name: term.weight for term in found}).encode())
         return found
 
-    def trainer(self, terms: Sequence[Weighted], *, journalled: bool = False) -> Trainer:
+    def trainer(self, terms: Sequence[WeightedObjective], *, journalled: bool = False) -> Trainer:
         """A trainer of these losses; `journalled` is the one that really trains."""
         chosen, loop = self.settings, self._loop()
         groups = decay_groups(self.tuned.named, chosen.weight_decay)
@@ -346,7 +366,7 @@ class _Run:
         chosen = self.settings
         return Loop(
             steps=self.steps,
-            pieces=chosen.pieces,
+            micro_batches=chosen.micro_batches,
             clip=chosen.clip,
             save_every=chosen.save_every,
             log_every=chosen.log_every,
@@ -364,9 +384,17 @@ class _Run:
             rules.append(time_is_up(chosen.max_seconds, lambda: time.perf_counter() - began))
         return rules
 
-    def _agreed(self, terms: Sequence[Weighted]) -> dict[str, Any]:
+    def _agreed(self, terms: Sequence[WeightedObjective]) -> dict[str, Any]:
         """What a run that goes on must have in common with its beginning."""
-        free = {"max_seconds", "workers", "save_every", "log_every", "tensorboard", "patience", "pieces"}
+        free = {
+            "max_seconds",
+            "workers",
+            "save_every",
+            "log_every",
+            "tensorboard",
+            "patience",
+            "micro_batches",
+        }
         return {
             "base": self.loaded.fingerprint,
             "data": dict(self.examples.about),

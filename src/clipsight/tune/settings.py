@@ -1,70 +1,106 @@
-"""Everything about a run that is not a loss or data."""
+"""Everything about a run that is neither a loss nor data. Loads neither torch nor numpy."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from clipsight.tune.schedule import SCHEDULES
-from clipsight.tune.tuned import Which
+
+Which = Literal["full", "text", "vision", "layernorm", "lora"]
+WHICH: tuple[Which, ...] = get_args(Which)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneSettings:
-    """How a model is tuned. The defaults are those of tuning ViT-B/32 on COCO (110,000 pairs, batch 256, 5 epochs).
-
-    Attributes:
-        epochs: how often all examples are seen; steps: how many steps, instead.
-        batch: pairs of a step, all processes together: what the contrastive loss compares.
-        pieces: each process runs its share in so many pieces, with the gradient of the whole: the memory knob.
-        lr, warmup, schedule, weight_decay, beta2, clip: of AdamW; a clip of 0 shortens no gradient.
-        precision: "bf16" or "fp32"; losses, attributions and what is differentiated twice are float32 in both.
-        seed: of everything that is drawn.
-        train: "full", "text", "vision", "layernorm" or "lora". lora_rank, lora_alpha: of "lora"; an alpha of None is
-            the rank. train_scale: the logit scale trains too.
-        patch_dropout: share of patches left out in training.
-        calibrate: batches that open weights are measured on.
-        workers: processes that make batches.
-        save_every, log_every, ratio_every, validate_every: steps between checkpoints, log rows, measures of gradients,
-            validations.
-        validate: examples that are kept apart to be validated on; 0 for none.
-        patience: end the run when `patience` validations in a row were no better; 0 goes on.
-        max_seconds: end the run after so long; what was reached is kept, and the same command goes on.
-        tensorboard: also write TensorBoard's files.
+    """How a model is tuned. The defaults suit ViT-B/32 on COCO (110,000 pairs, batch 256, 5 epochs).
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number is out of range, or two settings contradict each other.
     """
 
     epochs: float = 5.0
+    """Number of passes over the data."""
+
     steps: int | None = None
+    """Number of optimizer steps; overrides the number of epochs."""
+
     batch: int = 256
-    pieces: int = 1
+    """Pairs per step, summed over all processes. The contrastive loss compares these."""
+
+    micro_batches: int = 1
+    """Split each batch into this many micro-batches to save memory. The gradient is that of the whole batch."""
+
     lr: float = 1e-6
+    """Peak learning rate. The default suits ViT-B/32; use 1e-4 for `clipsight-tiny`."""
+
     warmup: int = 50
+    """Steps of linear warm-up."""
+
     schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning-rate schedule after the warm-up."""
+
     weight_decay: float = 0.2
+    """Weight decay of weight matrices. Norms, biases and the logit scale are not decayed."""
+
     beta2: float = 0.98
+    """AdamW's second beta."""
+
     clip: float = 0.0
+    """Maximum gradient norm; 0 disables clipping."""
+
     precision: Literal["bf16", "fp32"] = "bf16"
+    """Precision of the towers. Losses, attributions and second derivatives are always float32."""
+
     seed: int = 0
+    """Seed of everything random."""
+
     train: Which = "full"
+    """Which parameters to train."""
+
     lora_rank: int = 4
+    """Rank of the LoRA adapters."""
+
     lora_alpha: float | None = None
+    """LoRA's alpha. Defaults to the rank."""
+
     train_scale: bool = True
+    """Train the logit scale too."""
+
     patch_dropout: float = 0.0
+    """Fraction of image patches to drop at each training step."""
+
     calibrate: int = 20
+    """Batches used to choose the loss weights that were not given."""
+
     workers: int = 0
+    """Processes that load data; 0 loads in the main process."""
+
     save_every: int = 100
+    """Steps between checkpoints."""
+
     log_every: int = 10
+    """Steps between log rows."""
+
     ratio_every: int = 50
+    """Steps between measurements of each loss's gradient; 0 disables them."""
+
     validate: int = 0
+    """Pairs to hold out for validation."""
+
     validate_every: int = 100
+    """Steps between validations."""
+
     patience: int = 0
+    """Stop after this many validations in a row without improvement; 0 never stops early."""
+
     max_seconds: float | None = None
+    """Stop after this many seconds. Run the same command again to continue."""
+
     tensorboard: bool = False
+    """Also write TensorBoard event files."""
 
     def __post_init__(self) -> None:
         """Refuse what no run can have."""
-        least = {"batch": 2, "pieces": 1, "warmup": 0, "calibrate": 1, "save_every": 1, "log_every": 1}
+        least = {"batch": 2, "micro_batches": 1, "warmup": 0, "calibrate": 1, "save_every": 1, "log_every": 1}
         least |= {
             "ratio_every": 0,
             "validate": 0,

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from clipsight.errors import CheckpointError, ClipsightWarning, first_line
+from clipsight.tune.locking import folder_held
 from clipsight.tune.torch_files import disk_full_said, write_torch
 
 NEWEST, PREVIOUS, NEXT = "state.pt", "state.previous.pt", "state.next.pt"
@@ -34,7 +35,7 @@ def save_state(
 ) -> Path:
     """Keep a state of training; the one that was the newest stays as the previous one.
 
-    One process writes to a folder, the main one of the run.
+    One process writes to a folder, the main one of the run, see `locking`.
 
     Args:
         folder: made if needed.
@@ -43,7 +44,7 @@ def save_state(
 
     Raises:
         TypeError: something in the state that could not be read back without running code.
-        ClipsightError: the disk is full; what was saved before is untouched.
+        ClipsightError: the disk is full, or another run holds the folder; what was saved before is untouched.
         OSError: other errors of the system, with the file's name.
 
     >>> save_state("runs/cae", {"step": 100, "model": model.state_dict()}, {"lr": 5e-7})
@@ -52,11 +53,13 @@ def save_state(
     _check_plain(state, "state")
     content = {"format": _FORMAT, "settings": _as_json(settings or {}), "state": dict(state)}
     newest, following = place / NEWEST, place / NEXT
-    with disk_full_said(
-        f"The state of training in {place}",
-        "What was saved before is untouched, and the run can go on from it",
+    with (
+        disk_full_said(
+            f"The state of training in {place}",
+            "What was saved before is untouched, and the run can go on from it",
+        ),
+        folder_held(place),
     ):
-        place.mkdir(parents=True, exist_ok=True)
         for left in place.glob(f".{NEXT}.*.tmp"):  # by a save that was killed
             left.unlink(missing_ok=True)
         write_torch(following, content)

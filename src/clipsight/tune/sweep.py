@@ -17,7 +17,7 @@ from clipsight.tune.data.example import Examples
 from clipsight.tune.encode import TrainingTowers
 from clipsight.tune.export import export_model
 from clipsight.tune.foils import FoilMaker
-from clipsight.tune.interpolate import Sweep, interpolate, knee, wise_ft_sweep
+from clipsight.tune.interpolation import Sweep, interpolate, knee, wise_ft_sweep
 from clipsight.tune.model_card import TuneFacts
 from clipsight.tune.objectives.objective import Needs
 from clipsight.tune.validation import halves, retrieval

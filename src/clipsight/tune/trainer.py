@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -15,13 +16,17 @@ from clipsight.errors import ClipsightError, Unsupported
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.distributed import Parallel, SingleProcess
 from clipsight.tune.journal import Journal, read_log
+from clipsight.tune.locking import folder_held
 from clipsight.tune.objectives.objective import Objective, StepFeatures, StepInputs
+from clipsight.tune.objectives.weighted import WeightedObjective
 from clipsight.tune.schedule import Schedule
 from clipsight.tune.state import load_state, save_state
 from clipsight.tune.stopping import StopRule
 
 Row = dict[str, Any]
 MOST_SCALE = math.log(100)
+_LOOKED_AT = 32
+"""Pairs of a batch whose features say whether the model is sound."""
 _RANKS_APART = 1_000_000_007
 
 
@@ -34,31 +39,13 @@ class Encode(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Weighted:
-    """A term of the loss.
-
-    Attributes:
-        weight: what it is multiplied by; a term of weight 0 is not run at all.
-        ramp: share of the steps over which the weight grows from 0 in a straight line.
-    """
-
-    objective: Objective
-    weight: float = 1.0
-    ramp: float = 0.0
-
-    def at(self, step: int, steps: int) -> float:
-        """The weight of a step."""
-        grown = 1.0 if not self.ramp else min(1.0, (step + 1) / (self.ramp * steps))
-        return self.weight * grown
-
-
 @dataclass(frozen=True, kw_only=True)
 class Loop:
     """How the loop goes, whatever is trained.
 
     Attributes:
-        steps: how many. pieces: each process's batch runs in so many pieces; losses are those of the whole batch.
+        steps: how many.
+        micro_batches: each process's batch runs in so many parts; losses are those of the whole batch.
         clip: longest gradient that is not shortened; 0 shortens none.
         save_every: steps between checkpoints. log_every: steps between log rows.
         ratio_every: steps between measures of each term's gradient beside the first term's; 0 for none.
@@ -68,7 +55,7 @@ class Loop:
     """
 
     steps: int
-    pieces: int = 1
+    micro_batches: int = 1
     clip: float = 0.0
     save_every: int = 100
     log_every: int = 10
@@ -115,7 +102,7 @@ class Trainer:
 
     module: nn.Module
     encode: Encode
-    terms: Sequence[Weighted]
+    terms: Sequence[WeightedObjective]
     optimizers: Sequence[torch.optim.Optimizer]
     schedule: Schedule
     batches: Callable[[int], Iterator[Batch]]
@@ -135,10 +122,15 @@ class Trainer:
         """Train to the end.
 
         Raises:
-            ClipsightError: too many steps in a row whose loss or gradient is no number; a checkpoint cannot be written.
+            ClipsightError: too many steps in a row whose loss or gradient is no number; a model at the end that gives
+                no finite features; a checkpoint cannot be written; another run holds the folder.
             ValueError: no term has a weight, or two have one name.
             Unsupported: a term that depends on nothing that is trained.
         """
+        with nullcontext() if self.folder is None or self.parallel.rank else folder_held(self.folder):
+            return self._run()
+
+    def _run(self) -> RunOutcome:
         self.terms = [term for term in self.terms if term.weight]
         names = [term.objective.name for term in self.terms]
         if not names or len(set(names)) < len(names):
@@ -148,6 +140,7 @@ class Trainer:
             )
         self._step = self._skipped = self._bad = 0
         self._seconds = 0.0
+        self._good: Batch | None = None
         self._rows: list[Row] = []
         self._resume()
         journal = self._journal()
@@ -174,7 +167,7 @@ class Trainer:
                     stopped = self._stopped()
                 since = time.perf_counter()
                 if done % self.loop.save_every == 0 or last or stopped:
-                    self._save()
+                    self._save_if_sound(last=last or bool(stopped))
         finally:
             if journal is not None:
                 journal.close()
@@ -189,7 +182,9 @@ class Trainer:
     def gradients(self, batch: Batch, step: int = 0) -> Row:
         """Add the gradients of one step to the parameters, all processes together; the terms as they are logged."""
         batch = batch.to(self.device)
-        row = self._whole(batch, step) if self.loop.pieces == 1 else self._in_pieces(batch, step)
+        row = (
+            self._whole(batch, step) if self.loop.micro_batches == 1 else self._in_micro_batches(batch, step)
+        )
         row["loss"] = sum(term.at(step, self.loop.steps) * row[term.objective.name] for term in self.terms)
         self.parallel.average_gradients(self._parameters())
         return row
@@ -198,6 +193,7 @@ class Trainer:
         step = self._step
         if self.before_step is not None:
             self.before_step(step)
+        buffers = [(one, one.clone()) for one in self.module.buffers()]
         row = self.gradients(batch, step)
         longest = self.loop.clip or math.inf
         norm = nn.utils.clip_grad_norm_(self._parameters(), longest)
@@ -208,12 +204,17 @@ class Trainer:
             if good:
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if not good:  # what the pass itself has changed, such as running means
+            with torch.no_grad():
+                for one, before in buffers:
+                    one.copy_(before)
         scale = getattr(self.module, "logit_scale", None)
         if isinstance(scale, Tensor):
             with torch.no_grad():
                 scale.clamp_(0, MOST_SCALE)
             row["logit_scale"] = float(scale.detach().exp())
         if good:
+            self._good = batch.rows(slice(0, _LOOKED_AT)).to(self.device)
             for term in self.terms:
                 term.objective.after_step(step)
         self._step += 1
@@ -222,21 +223,56 @@ class Trainer:
         rates = {group["initial_lr"] * factor for one in self.optimizers for group in one.param_groups}
         return {**row, "gradient_norm": float(norm), "lr": max(rates), "skipped": self._skipped}
 
+    def _save_if_sound(self, *, last: bool) -> None:
+        """Save, unless the model as it is gives no finite features: a checkpoint is what a run can go on from.
+
+        Raises:
+            ClipsightError: it gives none, and this is the end of the run.
+        """
+        if self.folder is None and not last:
+            return
+        unsound = torch.tensor(float(not self._is_sound()), device=self.device)
+        if not self.parallel.total(unsound):
+            self._save()
+        elif last:
+            raise ClipsightError(
+                f"after step {self._step} the model gives no finite features any more. {self._kept_said()} Usual "
+                "cause: a learning rate that is too high; take a smaller one."
+            )
+
+    @torch.no_grad()
+    def _is_sound(self) -> bool:
+        """Whether features of the last good batch have lengths that are numbers above 0; nothing is changed."""
+        if self._good is None:
+            return True  # nothing was changed yet
+        training = [(part, part.training) for part in self.module.modules()]
+        self.module.eval()
+        try:
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                features, _ = self.encode(self._good, keep=False)
+        finally:
+            for part, was in training:
+                part.training = was
+        lengths = torch.cat([one.float().norm(dim=-1).flatten() for one in (features.image, features.text)])
+        return bool((lengths.isfinite() & (lengths > 0)).all())
+
+    def _kept_said(self) -> str:
+        if self._kept:
+            return f"The last good checkpoint, of step {self._kept}, is in {self.folder}."
+        return "No checkpoint was written before."
+
     def _count_bad(self, good: bool) -> None:
         self._skipped += not good
         self._bad = 0 if good else self._bad + 1
         if self._bad >= self.loop.most_bad:
-            kept = "No checkpoint was written before."
-            if self._kept:
-                kept = f"The last good checkpoint, of step {self._kept}, is in {self.folder}."
             raise ClipsightError(
                 f"the loss or its gradient was no number in {self._bad} steps in a row, up to step {self._step}; the "
-                f"model was left as it was before them. {kept} Usual causes: a learning rate that is too high, half "
-                "precision without room; take a smaller lr, or precision fp32."
+                f"model was left as it was before them. {self._kept_said()} Usual causes: a learning rate "
+                "that is too high, half precision without room; take a smaller lr, or precision fp32."
             )
 
     def _whole(self, batch: Batch, step: int) -> Row:
-        """The batch in one piece."""
+        """The batch as a whole."""
         self._draw(step, 0)
         features, question = self.encode(batch)
         counts = self._counts(batch)
@@ -253,18 +289,18 @@ class Trainer:
         total.backward()
         return {**row, **self._valid(counts, batch)}
 
-    def _in_pieces(self, batch: Batch, step: int) -> Row:
-        """In pieces that fit the memory, with the gradient of the whole: features first, then each piece again.
+    def _in_micro_batches(self, batch: Batch, step: int) -> Row:
+        """In parts that fit the memory, with the gradient of the whole: features first, then each part again.
 
-        The way of GradCache (arXiv 2101.06983). Each piece draws the same random numbers both times.
+        The way of GradCache (arXiv 2101.06983). Each part draws the same random numbers both times.
         """
-        size = -(-len(batch) // self.loop.pieces)
-        pieces = [batch.rows(slice(k, k + size)) for k in range(0, len(batch), size)]
+        size = -(-len(batch) // self.loop.micro_batches)
+        parts = [batch.rows(slice(k, k + size)) for k in range(0, len(batch), size)]
         seen: list[StepFeatures] = []
-        for number, piece in enumerate(pieces):
+        for number, part in enumerate(parts):
             self._draw(step, number)
             with torch.no_grad():
-                seen.append(self.encode(piece, keep=False)[0])
+                seen.append(self.encode(part, keep=False)[0])
         leaves = _leaves(seen)
         module: Any = self.module
         joint = self._gathered(
@@ -283,16 +319,16 @@ class Trainer:
                 row |= said
         counts = self._counts(batch)
         sums: dict[str, float] = {}
-        for number, piece in enumerate(pieces):
+        for number, part in enumerate(parts):
             self._draw(step, number)
-            features, question = self.encode(piece)
-            rows = slice(number * size, number * size + len(piece))
+            features, question = self.encode(part)
+            rows = slice(number * size, number * size + len(part))
             surrogate = sum(
                 (getattr(features, name) * leaf.grad[rows]).sum()
                 for name, leaf in leaves.items()
                 if leaf.grad is not None
             )
-            passed = self._passed(piece, features, question, step)
+            passed = self._passed(part, features, question, step)
             for term in self.terms:
                 if term.objective.scope == "samples":
                     loss, said = self._term(term, None, passed, counts)
@@ -305,7 +341,7 @@ class Trainer:
 
     def _term(
         self,
-        term: Weighted,
+        term: WeightedObjective,
         joint: StepFeatures | None,
         passed: StepInputs | None,
         counts: Mapping[str, Tensor],
@@ -385,9 +421,9 @@ class Trainer:
         place = {id(one): number for number, one in enumerate(self.module.parameters())}
         return sorted(trained, key=lambda one: place.get(id(one), len(place)))
 
-    def _draw(self, step: int, piece: int) -> None:
-        """What is drawn in a piece depends on seed, step, process and piece alone."""
-        number = self.parallel.rank * self.loop.pieces + piece
+    def _draw(self, step: int, part: int) -> None:
+        """What is drawn depends on seed, step, process and micro-batch alone."""
+        number = self.parallel.rank * self.loop.micro_batches + part
         torch.manual_seed(self.loop.seed * 1_000_003 + step + _RANKS_APART * number)
 
     def _stopped(self) -> str:
@@ -463,7 +499,7 @@ def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor
 
 
 def _leaves(seen: Sequence[StepFeatures]) -> dict[str, Tensor]:
-    """Features of all pieces, joined, as leaves that gradients can be asked of."""
+    """Features of all micro-batches, joined, as leaves that gradients can be asked of."""
     made = {}
     for name in ("image", "text", "foils"):
         found = [getattr(one, name) for one in seen]

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import nn
 
 from clipsight.errors import Unsupported
 from clipsight.tune.lora import LoraAdapter, LoraPlan, attach
+from clipsight.tune.settings import WHICH, Which
 from clipsight.tune.tower_of_parameter import require_sides, tower_of_parameter
 
-Which = Literal["full", "text", "vision", "layernorm", "lora"]
-WHICH: tuple[Which, ...] = get_args(Which)
 _NEVER_DECAYED = frozenset(("bias", "logit_scale", "logit_bias", "head_scale"))
 
 

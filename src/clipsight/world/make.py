@@ -35,7 +35,18 @@ def make_scene(
     check_request(split, size, seed)
     if objects is not None and objects not in (1, 2, 3, 4):
         raise ValueError(f"objects is {objects}; a scene holds 1 to 4")
-    rng = np.random.default_rng([SPLITS.index(split), seed, index, objects or 0])
+    seeds = [SPLITS.index(split), seed, index, objects or 0]
+    scene = _drawn(np.random.default_rng(seeds), index, seed, split, size, objects)
+    again = 0
+    while not all(mask.any() for mask in scene.masks):  # one sprite hides another wholly
+        again += 1
+        scene = _drawn(np.random.default_rng([*seeds, again]), index, seed, split, size, objects)
+    return scene
+
+
+def _drawn(
+    rng: np.random.Generator, index: int, seed: int, split: Split, size: int, objects: int | None
+) -> Scene:
     placed, relations = draw_objects(rng, split, objects)
     statements = draw_statements(placed, relations, rng)
     styles = rng.integers(2**31, size=len(statements))

@@ -7,7 +7,16 @@ and a patch.
 """
 
 from clipsight.attribution.exact.image import ImageShares, image_shares
-from clipsight.attribution.exact.joint import JointShares, joint_shares
+from clipsight.attribution.exact.joint import JointShares, directions_of, joined, joint_shares
 from clipsight.attribution.exact.text import TextShares, text_shares
 
-__all__ = ["ImageShares", "JointShares", "TextShares", "image_shares", "joint_shares", "text_shares"]
+__all__ = [
+    "ImageShares",
+    "JointShares",
+    "TextShares",
+    "directions_of",
+    "image_shares",
+    "joined",
+    "joint_shares",
+    "text_shares",
+]

@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from clipsight.attribution.exact.stream import By, Parts, along, read_row
+from clipsight.attribution.exact.stream import By, Parts, Tokens, along, read_row
 from clipsight.attribution.match import exact
 from clipsight.errors import Unsupported
 from clipsight.towers.paths import Path
@@ -52,6 +52,7 @@ def image_shares(
     *,
     by: By | None = None,
     differentiable: bool = False,
+    tokens: Tokens | None = None,
 ) -> ImageShares:
     """From which patches did the pooled feature read what counts along these directions?
 
@@ -64,6 +65,8 @@ def image_shares(
         directions: text features of any length; None keeps whole vectors, for directions that come later.
         by: split the patches' shares by block, or by block and head.
         differentiable: keep the graph.
+        tokens: of a pass of these pictures that was begun before, such as a `clipsight.features.Trunk`; what was made
+            is used, what is made is kept there.
 
     Raises:
         Unsupported: the tower's pooled feature has no affine end, or there are no blocks to split by.
@@ -76,21 +79,21 @@ def image_shares(
         )
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
         pixels = images.clone() if images.is_inference() else images
-        x = view.embed(pixels.to(view.device))
+        x = view.embed(pixels.to(view.device)) if tokens is None else tokens.entering(1)
         if directions is not None:
             directions = directions.clone() if directions.is_inference() else directions
             directions = directions.to(view.device, torch.promote_types(view.dtype, torch.float32))
         blocks = view.blocks_at(grid)
         match pooling:
             case RowPooling(after=after):
-                parts, prefix = read_row(blocks, x, 0, after, directions, by=by), view.prefix
+                parts, prefix = read_row(blocks, x, 0, after, directions, by=by, tokens=tokens), view.prefix
             case MeanPooling(before=before, after=after):
-                tokens = _run(blocks, x)[:, view.prefix :]
-                parts, prefix = _read_mean(tokens, before, after, directions), 0
+                left = _run(blocks, x, tokens)[:, view.prefix :]
+                parts, prefix = _read_mean(left, before, after, directions), 0
             case ProbePooling():
                 # A ResNet's one block is its pool.
-                tokens = _run(blocks, x) if all(block.residual for block in blocks) else x
-                parts, prefix = _read_probe(tokens, grid, pooling, directions), view.prefix
+                left = _run(blocks, x, tokens) if all(block.residual for block in blocks) else x
+                parts, prefix = _read_probe(left, grid, pooling, directions), view.prefix
         before_patches = parts.sources[..., :prefix, :].sum(-2)
         return ImageShares(
             patches=rearrange(parts.sources[..., prefix:, :], "... (h w) C -> ... h w C", h=grid[0]),
@@ -145,7 +148,11 @@ def _read_probe(
     )
 
 
-def _run(blocks: Sequence[BlockView], x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
+def _run(
+    blocks: Sequence[BlockView], x: Float[Tensor, "B S D"], tokens: Tokens | None
+) -> Float[Tensor, "B S D"]:
+    if tokens is not None:
+        return tokens.entering(len(blocks) + 1)
     for block in blocks:
         x = block(x)
     return x

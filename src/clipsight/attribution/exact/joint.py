@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from clipsight.attribution.exact.image import ImageShares, image_shares
 from clipsight.attribution.exact.text import TextShares, text_shares
-from clipsight.attribution.match import cosine
 from clipsight.towers.view import OnePieceText, TextParts, VisionView
 
 
@@ -99,5 +98,5 @@ def joined(image: ImageShares, text: TextShares, content: Bool[Tensor, "T S"]) -
             "text networks": read[text_networks] + constant[text_networks],
             "constants": constant[known].sum(0) + read[fixed],
         },
-        cosine=cosine(image.feature[:, None], text.feature[None]),
+        cosine=F.cosine_similarity(image.feature[:, None], text.feature[None], dim=-1),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -17,6 +17,23 @@ from clipsight.towers.view import BlockView
 
 By = Literal["block", "head"]
 """How shares are split: by block, or by block and head. None adds them up."""
+
+
+@runtime_checkable
+class Tokens(Protocol):
+    """Tokens that enter blocks, kept by somebody else, such as `clipsight.features.Trunk`; blocks count from 1."""
+
+    def __contains__(self, number: int) -> bool:
+        """Whether the tokens that enter a block are there."""
+        ...
+
+    def entering(self, number: int) -> Float[Tensor, "N Z D"]:
+        """The tokens that enter a block; one more than there are blocks is what leaves the last."""
+        ...
+
+    def put(self, number: int, x: Float[Tensor, "N Z D"]) -> None:
+        """Keep tokens."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,6 +103,7 @@ def read_row(
     *,
     seen: Bool[Tensor, "n Z Z"] | None = None,
     by: By | None = None,
+    tokens: Tokens | None = None,
 ) -> Parts:
     """Take apart the feature that `end` makes of the row `at`; the last block runs for that row alone.
 
@@ -97,10 +115,12 @@ def read_row(
         directions: of the joint space; None keeps whole vectors.
         seen: True where a row's position sees a column's; None where all see all.
         by: how sources are split.
+        tokens: what enters the blocks, where it is known: such blocks run for the row alone, and what is made of the
+            others is put there.
     """
     folded = directions is not None and not end.gated
     reader = _Along(directions=end.pull(directions)) if folded else _Whole()
-    sources, networks, constant, row = _read(blocks, x, at, reader, seen, by)
+    sources, networks, constant, row = _read(blocks, x, at, reader, seen, by, tokens)
     held = end.at(row)
     if folded:
         sources = sources * held.scale[:, None, None]
@@ -125,6 +145,7 @@ def _read(
     reader: _Whole | _Along,
     seen: Bool[Tensor, "n Z Z"] | None,
     by: By | None,
+    tokens: Tokens | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What the reader kept of every position; all networks, all constants, and the row after the last block (N, D)."""
     everyone = torch.arange(len(x), device=x.device)
@@ -132,17 +153,18 @@ def _read(
     seen_row = None if seen is None else seen.expand(len(x), -1, -1)[everyone, at][:, None]
     row = exact(x[everyone, at])
     constant, networks, kept, total = row, torch.zeros_like(row), [], None
-    for block in blocks:
-        y = block.norm1(x)
-        if block is blocks[-1]:
+    for number, block in enumerate(blocks, start=2):
+        y, following = block.norm1(x), None
+        known = tokens is not None and number in tokens
+        if known or block is blocks[-1]:
             (v,) = block.qkv(y, "v")
             weights = block.row_weights(y[everyone, at][:, None], y, seen_row)
-            attended, merged = (weights.to(v.dtype) @ v)[:, :, 0], None
+            attended = (weights.to(v.dtype) @ v)[:, :, 0]
         else:
             q, k, v = block.qkv(y)
             heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=block.scale)
             weights = softmax_seen((q[everyone, :, at][:, :, None] * block.scale) @ k.mT, seen_row)
-            attended, merged = heads[everyone, :, at], block.merge(heads)
+            attended, following = heads[everyone, :, at], x + block.merge(heads)
         path = block.merge_path()
         held = path.at(rearrange(attended, "N K d -> N (K d)"))
         read = rearrange(weights[:, :, 0, :, None] * v, "N K Z d -> N Z K d")
@@ -152,15 +174,17 @@ def _read(
         else:
             kept.append(kept_here)
         constant = constant + held.constant
-        if merged is None:
+        if following is not None:
+            change = block.ffn(following)
+            x, network = following + change, change[everyone, at]
+            if tokens is not None:
+                tokens.put(number, x)
+        else:
             alone = x[everyone, at] + held.value.to(x.dtype)
             network = block.ffn(alone[:, None])[:, 0]
             row = exact(alone) + exact(network)
-        else:
-            x = x + merged
-            change = block.ffn(x)
-            network = change[everyone, at]
-            x = x + change
+            if known and block is not blocks[-1]:
+                x = tokens.entering(number)
         networks = networks + exact(network)
     sources = torch.stack(kept) if by is not None else total
     assert sources is not None  # every tower read here has blocks

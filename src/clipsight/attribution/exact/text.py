@@ -114,6 +114,7 @@ def _shares(parts: Parts) -> TextShares:
 @attribution(
     "exact",
     summary="Ours: what the pooled position read from each token, as its share of the similarity; an identity.",
+    side="text", unit=lambda made: f"share of the {made.measure}",
     image=True, gradients=False, inside="pooled", signed=True, linear=True, spans=False,
     sources=(EXACT, DIRECT_EFFECTS),
 )  # fmt: skip

@@ -93,20 +93,19 @@ class FeatureStore:
         if self._store is None:
             return
         for content in self._store.packs("features", self._facts(kind)):
-            try:
-                held = load(content)
-                keys, features = json.loads(held["keys"].tobytes()), held["features"]
-                fits = (
-                    features.ndim == 2
-                    and features.dtype == np.float32
-                    and features.shape == (len(keys), self._width or features.shape[1])
-                    and bool(np.isfinite(features).all())
-                )
-            except (SafetensorError, ValueError, KeyError, TypeError):
+            if (held := _read(content, self._width)) is None:
                 self._store.reject()
                 continue
-            if not fits:
-                self._store.reject()
-                continue
-            self._width = features.shape[1]
-            yield keys, features
+            self._width = held[1].shape[1]
+            yield held
+
+
+def _read(content: bytes, width: int | None) -> tuple[list[str], Float[np.ndarray, "n E"]] | None:
+    """The names and features of a pack, None where these are not finite numbers of that width for each name."""
+    try:
+        held = load(content)
+        keys, features = json.loads(held["keys"].tobytes()), held["features"]
+        fits = features.dtype == np.float32 and features.shape == (len(keys), width or features.shape[1])
+    except (SafetensorError, ValueError, LookupError, TypeError):
+        return None
+    return (keys, features) if fits and np.isfinite(features).all() else None

@@ -87,7 +87,7 @@ def choose_columns(
         if reason:
             left_out[name] = reason
             continue
-        together = facts.spans and (method != "gradient" or options.get("kind") == "fd")
+        together = facts.takes_groups(options)
         kind = {"method": method, "picture": facts.image, "signed": facts.signed, "together": together}
         found.append(Column(name=name, options=options, layer=None, **kind))
         if layers and name in LAYERED:

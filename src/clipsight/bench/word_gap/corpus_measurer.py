@@ -16,9 +16,7 @@ from clipsight.bench.word_gap.columns import Column
 from clipsight.bench.word_gap.part import GROUPS, MARK, REMOVALS, MeasuredPart
 from clipsight.bench.word_gap.tally import MEMBERS
 from clipsight.errors import ClipsightWarning, PictureError, Unsupported
-from clipsight.language.spans import CaptionPart as Piece
-from clipsight.language.spans import CaptionTokens, caption_parts, caption_tokens, shares
-from clipsight.language.tokens import tokenize
+from clipsight.language.reading import ReadCaption, read_captions
 from clipsight.pictures import read_picture
 from clipsight.records.reading import Malformed
 from clipsight.roles.schema import CaptionRoles, find_words
@@ -46,7 +44,7 @@ class CorpusMeasurer:
         self._encoder, self._columns, self._batch = LensEncoder(lens), columns, batch
         self._view, self._tokenizer = towers_of(lens.module).text, lens.loaded.tokenizer
         # Towers that read padding too need to know what fills up a text that was shortened.
-        self._padding = int(self._ids(["a"])[0, -1])
+        self._padding = int(self._read("a").ids[-1])
 
     def ask(self, captions: Sequence[CorpusCaption]) -> MeasuredPart:
         """Everything that is asked of these captions; those whose picture cannot be read are left out and named."""
@@ -56,7 +54,7 @@ class CorpusMeasurer:
         if pictures and captions:
             features = torch.stack([pictures[one.cluster] for one in captions])
         read = [self._read(one.caption) for one in captions]
-        words = [_CaptionWords(tokens, one.roles) for tokens, one in zip(read, captions, strict=True)]
+        words = [_CaptionWords(caption, one.roles) for caption, one in zip(read, captions, strict=True)]
         scores = [np.zeros((0, len(self._columns)), np.float32)]
         for start in range(0, len(captions), self._batch):
             some = slice(start, start + self._batch)
@@ -76,7 +74,7 @@ class CorpusMeasurer:
             foil_of=np.array([row for row, _, _ in foils], np.int64),
             foil_kinds=tuple(kind for _, kind, _ in foils),
             foil_drops=np.array([drop for _, _, drop in foils], float),
-            cut=sum(bool(tokens.dropped) for tokens in read),
+            cut=sum(bool(one.found.dropped) for one in read),
             broken=tuple(map(str, broken.values())),
         )
 
@@ -108,24 +106,20 @@ class CorpusMeasurer:
             found |= {cluster: row for (cluster, _), row in zip(ready, made, strict=True)}
             ready.clear()
 
-    def _read(self, caption: str) -> CaptionTokens:
-        return caption_tokens(self._tokenizer, caption, self._ids([caption])[0])
-
-    def _ids(self, captions: Sequence[str]) -> Tensor:
+    def _read(self, caption: str) -> ReadCaption:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ClipsightWarning)  # how many were cut is counted
-            return tokenize(self._tokenizer, captions, self._view.context)
+            return read_captions(self._tokenizer, [caption], self._view.context).each[0]
 
     def _scores(
         self,
-        read: Sequence[CaptionTokens],
+        read: Sequence[ReadCaption],
         words: Sequence["_CaptionWords"],
         features: Float[Tensor, "T E"] | None,
     ) -> Iterator[Float[np.ndarray, "W M"]]:
         """Of each caption, the scores of its words and marks: those of their tokens, summed."""
-        ids = self._ids([one.caption for one in read])
-        content = torch.tensor([[kind == "text" for kind in one.kinds] for one in read])
-        groups = [one.groups() for one in words]
+        ids, content = torch.stack([one.ids for one in read]), torch.stack([one.content for one in read])
+        groups = [[group for group in one.groups if group] for one in read]
         found = []
         for column in self._columns:
             options = dict(column.options)
@@ -203,10 +197,8 @@ class _CaptionWords:
         positions: 0 for the first word to 1 for the last. counts: tokens, shared ones in part.
     """
 
-    def __init__(self, tokens: CaptionTokens, roles: CaptionRoles) -> None:
-        self.caption = tokens.caption
-        self.pieces: tuple[Piece, ...] = caption_parts(tokens)
-        self.table = shares(tokens, self.pieces)
+    def __init__(self, read: ReadCaption, roles: CaptionRoles) -> None:
+        self.caption, self.pieces, self.table = read.caption, read.parts, read.table
         named = {word.start: role for word, role in zip(roles.words, roles.roles, strict=True)}
         self.roles = [
             GROUPS.index(named.get(piece.start, "other")) if piece.kind == "word" else MARK
@@ -215,14 +207,6 @@ class _CaptionWords:
         at = np.cumsum([role != MARK for role in self.roles]) - 1
         self.positions = [max(int(place), 0) / max(int(at[-1]), 1) for place in at]
         self.counts = self.table.sum(1).tolist()
-
-    def groups(self) -> list[list[int]]:
-        """The tokens of each word and mark; a shared one goes to the one that has most of it."""
-        found: list[list[int]] = [[] for _ in self.pieces]
-        for position, column in enumerate(self.table.T):
-            if len(column) and float(column.max()) > 0:
-                found[int(column.argmax())].append(position)
-        return [group for group in found if group]
 
     def without(self, group: str) -> str | None:
         """The caption with the words of a group deleted; None when it has none of them, or nothing else."""

@@ -1,11 +1,11 @@
-"""How training data is opened, and how its caller is told how far that is."""
+"""Options of training data, and how its caller is told about progress. Loads neither torch nor numpy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from clipsight.roles.extract import EXTRACTORS
-from clipsight.world import check_request
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and of how many."""
@@ -13,41 +13,86 @@ Progress = Callable[[str, int, int], None]
 OWN, NONE = ("auto", "column"), "none"
 """Settings under which the data's own roles are read; the one under which no roles are."""
 
+Match = Literal["overlap", "first_bpe"]
+Drop = Literal["none", "in_on", "all"]
+
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """How training data is opened.
-
-    Attributes:
-        images: folder that pictures are named from; None is the file's own.
-        roles: which words are objects, attributes, relations: "auto" is what the data says itself, else "rules"; an
-            extractor's id; "none" for objectives that do not ask.
-        per_picture: at most so many captions of a picture, the first ones; None takes all.
-        limit: at most so many examples; None takes all.
-        cache: folder for what is slow to make: roles, scenes of the world, contents of shards. It is made when it is
-            not there. None keeps these in memory, and they are made each time.
-        processes: how many parse captions and draw scenes. Above 1 a script needs `if __name__ == "__main__":`, as
-            torch's own workers do.
-        scene_size: side of the world's pictures in pixels.
+class PairOptions:
+    """How pairs of image and caption are opened.
 
     Raises:
-        ValueError: an unknown extractor, or a number below 1.
+        ValueError: a number below 1, or scenes too small to draw.
     """
 
     images: Path | None = None
-    roles: str = "auto"
+    """Folder that image paths are relative to. Defaults to the folder of the data file."""
+
     per_picture: int | None = None
+    """Maximum number of captions per image; the first ones are used."""
+
     limit: int | None = None
+    """Maximum number of pairs."""
+
     cache: Path | None = None
+    """Folder that keeps what is slow to make: roles, rendered scenes, shard indices. None keeps these in memory."""
+
     processes: int = 1
+    """Processes that parse captions and render scenes. More than 1 needs `if __name__ == "__main__":` in a script."""
+
     scene_size: int = 112
+    """Side of rendered emoji-world scenes, in pixels."""
 
     def __post_init__(self) -> None:
-        known = ("auto", NONE, *EXTRACTORS)
-        if self.roles not in known:
-            raise ValueError(f"roles is {self.roles!r}; give one of {', '.join(known)}.")
         numbers = {"per_picture": self.per_picture, "limit": self.limit, "processes": self.processes}
         if low := {name: number for name, number in numbers.items() if number is not None and number < 1}:
             said = " and ".join(f"{name} is {number}" for name, number in low.items())
             raise ValueError(f"{said}; give 1 or more, or leave it out.")
-        check_request("train", self.scene_size, 0)
+        if self.scene_size != PairOptions.scene_size:
+            from clipsight.world import check_request
+
+            check_request("train", self.scene_size, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(PairOptions):
+    """How training data is opened.
+
+    Raises:
+        ValueError: an unknown extractor, a number below 1, or scenes too small to draw.
+    """
+
+    roles: str = "auto"
+    """Source of object, attribute and relation labels: `rules`, `spacy`, `textblob`, or `none` for losses that need no
+    labels. `auto` uses labels that come with the data and falls back to `rules`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = ("auto", NONE, *EXTRACTORS)
+        if self.roles not in known:
+            raise ValueError(f"roles is {self.roles!r}; give one of {', '.join(known)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matching:
+    """How role phrases are matched to tokens.
+
+    Raises:
+        ValueError: an unknown setting.
+    """
+
+    match: Match = "overlap"
+    """`overlap` takes the tokens that share a character with the phrase. `first_bpe` takes the first occurrence of the
+    phrase's own token ids, as the successor of CLIP-CAE does: only the first of two equal words, and nothing where the
+    words were split differently."""
+
+    drop_bare_prepositions: Drop = "none"
+    """Single-word prepositions that do not count as relations: `none` of them, `in_on` ("in" and "on"), or `all`."""
+
+    def __post_init__(self) -> None:
+        for value, known in (
+            (self.match, get_args(Match)),
+            (self.drop_bare_prepositions, get_args(Drop)),
+        ):
+            if value not in known:
+                raise ValueError(f"{value!r} is not known; give one of {', '.join(known)}.")

@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,9 +16,7 @@ from clipsight.roles.extract import find_words
 from clipsight.roles.rules.function_words import CLOSED
 from clipsight.tune.data.batch import ROLE_NUMBERS
 from clipsight.tune.data.example import RoleSpan
-
-Match = Literal["overlap", "first_bpe"]
-Drop = Literal["none", "in_on", "all"]
+from clipsight.tune.data.options import Drop, Matching
 
 ARTICLES = frozenset(("a", "an", "the"))
 PREPOSITIONS = frozenset(word for word, tag in CLOSED.items() if tag in ("IN", "TO"))
@@ -31,33 +27,6 @@ _DROPPED: dict[Drop, frozenset[str]] = {
 }
 _JOINT = re.compile(r"\s*(?:(?:a|an|the)\s+)?", re.IGNORECASE)
 """What may stand between two parts of one relation: "to the left of"."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Matching:
-    """How phrases become tokens.
-
-    Attributes:
-        match: "overlap": tokens that share a character with the phrase. "first_bpe": the first place where the ids of
-            the phrase, tokenised on its own, stand together, as CLIP-CAE's authors seem to do (inferred from their
-            successor's code): of a word that occurs twice the first alone, nothing where words were cut differently.
-        drop_bare_prepositions: which relations of one word, a preposition, do not count: "none" of them is dropped,
-            "in" and "on" are ("in_on"), or "all".
-
-    Raises:
-        ValueError: an unknown setting.
-    """
-
-    match: Match = "overlap"
-    drop_bare_prepositions: Drop = "none"
-
-    def __post_init__(self) -> None:
-        for value, known in (
-            (self.match, get_args(Match)),
-            (self.drop_bare_prepositions, get_args(Drop)),
-        ):
-            if value not in known:
-                raise ValueError(f"{value!r} is not known; give one of {', '.join(known)}.")
 
 
 def role_numbers(

@@ -6,8 +6,8 @@ our reading, each of them a switch. The attributions are those of `clipsight.att
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipsight.attribution.attention import Layers, attention_rows
 from clipsight.attribution.attention import attention as attention_scores
+from clipsight.attribution.attention import attention_rows
 from clipsight.attribution.gradcam import activated, gradcam
 from clipsight.attribution.gradient import gradient
 from clipsight.attribution.match import exact
@@ -26,99 +26,11 @@ from clipsight.attribution.registry import why_not
 from clipsight.errors import Unsupported
 from clipsight.towers.view import TextParts, TextView
 from clipsight.tune.data.batch import ROLE_NUMBERS, Batch
-from clipsight.tune.objectives.cae_losses import (
-    EPS,
-    Loss,
-    Normalise,
-    ObjectSide,
-    Reduce,
-    composition_losses,
-)
+from clipsight.tune.objectives.cae_losses import EPS, composition_losses
+from clipsight.tune.objectives.cae_options import VARIANTS, CaeOptions
 from clipsight.tune.objectives.objective import BaseObjective, Needs, Stage, StepInputs, Terms
 
-Variant = Literal["ab", "gcb", "pb", "gb"]
-VARIANTS: Mapping[Variant, str] = {
-    "ab": "attention",
-    "gcb": "gradcam",
-    "pb": "perturbation",
-    "gb": "gradient",
-}
-"""Variant -> the attribution it trains."""
 _OBJECT, _ATTRIBUTE, _RELATION = (ROLE_NUMBERS[role] for role in ("object", "attribute", "relation"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaeOptions:
-    """Everything about one CAE loss; None takes the variant's own default.
-
-    Attributes:
-        variant: "ab", "gcb", "pb" or "gb".
-        loss, rho, margin, normalise, reduce: see `composition_losses`.
-        object_side: None is "live" for ab, where a softmax makes words compete anyway, and "detach" for the others.
-        split_rt: half the loss of relations and half that of attributes, instead of both pooled.
-        act: how signed scores become scores of at least 0; None is "softplus" (smooth: a word just below 0 keeps a
-            gradient) for gcb and pb and first-order gb, "relu" and "abs" are the others.
-        layers: ab: "last", "ends", "all", or block numbers. heads: ab: "mean", "max" or "per_head" (the loss, not the
-            attention, is averaged over heads). rollout: ab: attention rolled out.
-        layer: gcb: block. alpha_grad: gcb: second order through α too. elementwise: gcb: each token with its own slope.
-        gb: "norm" (second order), "input_abs", "input_pos" (second order), or "fd" (first order). eta: gb fd: η.
-        pb_op: pb: what taking out means. pb_score: pb: "similarity" or "text". granularity: pb and fd: "group" takes
-            all tokens of a group out together, "word_sample" one drawn token of each group in each step, which then
-            stands for the group, "words" each by itself.
-        image_grad: let the gradient into the picture's feature, where a score depends on it.
-        shuffled: roles are dealt out to the words of each caption at random, anew at each step: the control.
-        seed: of drawn words and shuffles.
-    """
-
-    variant: Variant
-    loss: Loss = "parity"
-    rho: float = 1.0
-    margin: float = 0.0
-    normalise: Normalise = "content"
-    reduce: Reduce = "mean"
-    object_side: ObjectSide | None = None
-    split_rt: bool = False
-    act: Literal["softplus", "relu", "abs"] | None = None
-    layers: Layers = "last"
-    heads: Literal["mean", "max", "per_head"] = "mean"
-    rollout: bool = False
-    layer: int = -1
-    alpha_grad: bool = False
-    elementwise: bool = False
-    gb: Literal["norm", "input_abs", "input_pos", "fd"] = "norm"
-    eta: float = 1e-2
-    pb_op: Literal["zero_emb", "mask_token", "drop", "key_block"] = "zero_emb"
-    pb_score: Literal["similarity", "text"] = "similarity"
-    granularity: Literal["group", "word_sample", "words"] = "group"
-    image_grad: bool = False
-    shuffled: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what does not go together.
-
-        Raises:
-            ValueError: an unknown variant, or options that the variant cannot have.
-        """
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant is {self.variant!r}; it is one of {', '.join(VARIANTS)}.")
-        if self.heads == "per_head" and self.rollout:
-            raise ValueError('heads="per_head" does not go with rollout: heads are rolled out as one.')
-
-    @property
-    def side(self) -> ObjectSide:
-        """`object_side`, or the variant's own."""
-        return self.object_side or ("live" if self.variant == "ab" else "detach")
-
-    @property
-    def takes_out(self) -> bool:
-        """Whether scores are differences of features, with and without words."""
-        return self.variant == "pb" or (self.variant == "gb" and self.gb == "fd")
-
-    @property
-    def explicit(self) -> bool:
-        """Whether the pass must be differentiable twice."""
-        return (self.variant == "gb" and self.gb != "fd") or (self.variant == "gcb" and self.alpha_grad)
 
 
 class Cae(BaseObjective):

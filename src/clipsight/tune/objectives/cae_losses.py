@@ -6,18 +6,15 @@ r are token scores that are not negative, C the tokens of relations and attribut
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from clipsight.attribution import group_scores, normalised
+from clipsight.tune.objectives.cae_options import Loss, Normalise, ObjectSide, Reduce
 
-Loss = Literal["parity", "ratio", "share", "linear", "margin", "kl"]
-Normalise = Literal["content", "all", "none"]
-Reduce = Literal["mean", "sum"]
-ObjectSide = Literal["live", "detach"]
 EPS = 1e-8
 
 

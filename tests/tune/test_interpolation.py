@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clipsight.errors import CheckpointError
 from clipsight.tune.averaging import average_checkpoints
-from clipsight.tune.interpolate import ALPHAS, Sweep, SweepRow, interpolate, knee, soup, wise_ft_sweep
+from clipsight.tune.interpolation import ALPHAS, Sweep, SweepRow, interpolate, knee, soup, wise_ft_sweep
 from tiny import pixels, tiny_clip
 
 

@@ -1,0 +1,138 @@
+"""Points of several texts in one picture, and the masks that a segmenter makes of them."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from clipsight.pictures import read_picture
+from clipsight.refine.mask_vote import SamMasks
+from clipsight.results.explanation import Explanation
+from clipsight.results.io import atomic_write, json_bytes
+from clipsight.results.mask_files import run_lengths
+from clipsight.results.points import Points
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PromptedMask:
+    """The segmenter's best mask for the points of one text, and its own score of it."""
+
+    mask: Bool[np.ndarray, "H W"]
+    score: float
+
+    @property
+    def pixels(self) -> int:
+        """Pixels on the mask."""
+        return int(self.mask.sum())
+
+
+Segmenter = Callable[[Image.Image, Points], SamMasks]
+"""Makes candidate masks of points in a picture, best first."""
+
+
+class SamSegmenter:
+    """SAM or SAM 2, loaded once.
+
+    Args:
+        name: checkpoint for transformers, a name or a folder. device: where it runs.
+
+    Raises:
+        Unsupported: transformers is not installed, or the checkpoint is another kind of model.
+        OSError: the weights cannot be had.
+    """
+
+    def __init__(self, name: str, device: str = "cpu") -> None:
+        from clipsight.refine import load_sam
+
+        self.device = device
+        self._loaded = load_sam(name, device)
+
+    def __call__(self, image: Image.Image, points: Points) -> SamMasks:
+        """Candidate masks of one text's points."""
+        from clipsight.refine import sam_masks
+
+        return sam_masks(image, points.xy, points.labels, device=self.device, loaded=self._loaded)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PointPrompts:
+    """Points of every target in one picture; `masks` has None where no mask was asked for or there were no points."""
+
+    explanation: Explanation
+    targets: tuple[Points, ...]
+    masks: tuple[PromptedMask | None, ...]
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write points as .json, or as .png the mask of the target whose number the name holds: 255 on it, 0 off.
+
+        `photo.points.2-a-dog.png` is the mask of the second target. Errors as for `Explanation.save`.
+        """
+        path = Path(path)
+        with atomic_write(path, overwrite=overwrite) as file:
+            if path.suffix.lower() == ".json":
+                file.write(json_bytes(self.to_dict()))
+            else:
+                found = self.masks[int(path.name.split(".")[-2].split("-")[0]) - 1]
+                mask = np.zeros(self.explanation.image.shape[:2], bool) if found is None else found.mask
+                Image.fromarray(mask.astype(np.uint8) * 255).save(file, format="PNG")
+        return path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: x to the right, y down, pixels of the picture; label 1 on the thing, 0 off it."""
+        ex = self.explanation
+        return {
+            "kind": "points",
+            "format": 1,
+            "source": ex.source,
+            "image_size": list(ex.image.shape[:2]),
+            "targets": [
+                {
+                    "text": target.text,
+                    "xy": target.xy.tolist(),
+                    "labels": target.labels.tolist(),
+                    "trust": {part: ex.trust[ex.index(part)] for part in parts_of(target.text)},
+                    "mask": None if one is None else {"score": one.score, "rle": run_lengths(one.mask)},
+                }
+                for target, one in zip(self.targets, self.masks, strict=True)
+            ],
+            "provenance": ex.provenance.to_dict(),
+        }
+
+
+def point_prompts(
+    explanation: Explanation,
+    targets: Sequence[str],
+    *,
+    threshold: float = 0.8,
+    downsample: int = 2,
+    segmenter: Segmenter | None = None,
+) -> PointPrompts:
+    """Where should a segmenter look for each target, and what does it find there?
+
+    Args:
+        explanation: of all `parts_of` the targets.
+        targets: texts; "dog+cat" is both together.
+        threshold, downsample: as for `Explanation.points`.
+        segmenter: makes the masks; None leaves them out. It is not asked about targets without points.
+    """
+    found = tuple(explanation.points(one, threshold=threshold, downsample=downsample) for one in targets)
+    masks: tuple[PromptedMask | None, ...] = (None,) * len(found)
+    if segmenter is not None:
+        image = read_picture(explanation.image)
+        masks = tuple(_best(segmenter(image, points)) if len(points) else None for points in found)
+    return PointPrompts(explanation=explanation, targets=found, masks=masks)
+
+
+def parts_of(target: str) -> tuple[str, ...]:
+    """The texts that a "+" joins; a text such as "C++", where it joins nothing, is one."""
+    parts = tuple(part.strip() for part in target.split("+"))
+    return parts if all(parts) else (target,)
+
+
+def _best(masks: SamMasks) -> PromptedMask:
+    return PromptedMask(mask=masks.masks[0].numpy(), score=float(masks.scores[0]))
