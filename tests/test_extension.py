@@ -140,7 +140,7 @@ def vision_family(visual: nn.Module, module: nn.Module) -> tuple[str, type[ToyVi
 ''',
 }
 
-SCRIPT = '''
+SCRIPT = """
 import io, json, sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -192,7 +192,7 @@ toy = clipsight.load(plain)
 found["family"] = toy.card.family
 found["same"] = torch.equal(toy.patch_features(pixels, "naclip"), expected)
 print(json.dumps(found))
-'''
+"""
 
 
 def _files(folder: Path) -> dict[str, str]:
