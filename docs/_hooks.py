@@ -13,11 +13,13 @@
 | `<!-- models: counts -->`, `<!-- models: table -->` | how many architectures are read, or each in a line |
 | `<!-- micro: PATH -->` | what `scripts/train_micro.py measure` wrote into PATH |
 | `<!-- methods: table -->`, `<!-- methods: list -->` | every method in a line, or with paper and differences |
+| `<!-- architecture: WHAT -->` | the `drawing` or `table` of rooms, or the way of a `picture`, `caption` or `example` |
 | `<!-- variants: options -->`, `<!-- variants: settings -->` | options of the authors, their settings for data sets |
 
 A file that is not there yet gives a plain sentence, not a number.
 """
 
+import importlib.util
 import io
 import json
 import re
@@ -26,6 +28,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+
+_found = importlib.util.spec_from_file_location("_architecture", Path(__file__).with_name("_architecture.py"))
+assert _found is not None
+assert _found.loader is not None
+architecture = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(architecture)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -45,6 +53,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(r"<!-- models: (table|counts) -->", lambda m: MODELS[m[1]](), markdown)
     markdown = re.sub(r"<!-- micro: (\S+) -->", lambda m: micro(m[1]), markdown)
     markdown = re.sub(r"<!-- variants: (\w+) -->", lambda m: variants(m[1]), markdown)
+    markdown = architecture.on_page(markdown)
     return re.sub(r"<!-- help: ([\w ]+?) -->", lambda m: help_page(m[1]), markdown)
 
 
