@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from clipsight.bench.word_gap import Corpus, CorpusCaption, CorpusOptions
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.world import make_scene
 from clipsight.world.datasets import write_tsv
 

@@ -25,7 +25,7 @@ from clipsight.bench.composition.published import PublishedScore, published_mode
 from clipsight.bench.composition.report import Counts, MeanRow, Report, SplitRow
 from clipsight.bench.composition.rules import RULES, ItemOutcome, Rule, decide
 from clipsight.bench.composition.store import FeatureStore
-from clipsight.records.reading import BadRow, Malformed, Row
+from clipsight.records import BadRow, Malformed, Row
 
 __all__ = [
     "BENCHMARKS",

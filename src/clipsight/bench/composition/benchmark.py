@@ -9,7 +9,7 @@ from typing import Any
 from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.order import Tagger
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.records.reading import Malformed, Row, csv_rows, json_rows, jsonl_rows
+from clipsight.records import Malformed, Row, csv_rows, json_rows, jsonl_rows
 
 
 @dataclass(frozen=True, kw_only=True)

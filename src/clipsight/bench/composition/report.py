@@ -10,7 +10,7 @@ from clipsight.bench.composition.averages import ItemTally
 from clipsight.bench.composition.benchmark import get_benchmark
 from clipsight.bench.composition.folder import FileRead
 from clipsight.bench.composition.protocol import Average, ProtocolMean
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 
 
 @dataclass(frozen=True, kw_only=True)

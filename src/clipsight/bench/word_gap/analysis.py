@@ -16,7 +16,7 @@ from clipsight.bench.word_gap.measure import Measured, measure
 from clipsight.bench.word_gap.part import ATTRIBUTE, GROUPS, OBJECT, RELATION, MeasuredPart
 from clipsight.bench.word_gap.report import ExampleCaption, GapRow, ModelWords, WordsReport
 from clipsight.bench.word_gap.statistics import summarise
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.session.lens import Lens
 from clipsight.towers.families import towers_of
 

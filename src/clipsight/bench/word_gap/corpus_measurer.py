@@ -18,7 +18,7 @@ from clipsight.bench.word_gap.tally import MEMBERS
 from clipsight.errors import ClipsightWarning, PictureError, Unsupported
 from clipsight.language.reading import ReadCaption, read_captions
 from clipsight.pictures import read_picture
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.roles.schema import CaptionRoles, find_words
 from clipsight.session.lens import Lens
 from clipsight.towers.encode_texts import encode_texts
