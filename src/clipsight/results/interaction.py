@@ -18,7 +18,7 @@ from torch import Tensor
 from clipsight.draw import Number, Scale, ScaleChoice, choose_scale, heat, number, png_bytes, printable
 
 from .interaction_drawn import interaction_notebook, interaction_page, interaction_sheet
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .provenance import Provenance
 from .words import Place, WordScore
 
@@ -321,7 +321,10 @@ class Interaction:
         Errors: FileNotFoundError; ValueError when it is not such a file or from a newer clipsight.
         """
         meta, arrays = read_npz(path, ("image", "matrix", "table"), kind="interaction")
-        return cls.from_dict({**meta, "matrix": arrays["matrix"], "table": arrays["table"]}, arrays["image"])
+        with naming(path):
+            return cls.from_dict(
+                {**meta, "matrix": arrays["matrix"], "table": arrays["table"]}, arrays["image"]
+            )
 
     def _meta(self) -> dict[str, Any]:
         return {
