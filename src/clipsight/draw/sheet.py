@@ -141,12 +141,7 @@ def badge(presence: Number, *, absent: bool = False) -> Block:
     if not isfinite(presence):
         return pill("presence not measured", GREY)
     colour = RED if absent else GREEN if presence >= 0.6 else AMBER
-    return pill(absent_words(presence) if absent else f"presence {presence:.2f}", colour)
-
-
-def absent_words(presence: Number) -> str:
-    """How every drawing marks what is absent by verdict."""
-    return f"absent · presence {presence:.2f}"
+    return pill(f"absent · presence {presence:.2f}" if absent else f"presence {presence:.2f}", colour)
 
 
 def colour_bar(

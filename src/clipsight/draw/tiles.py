@@ -44,6 +44,6 @@ def _drawn(tile: Tile) -> Block:
     return stack(
         text(tile.head, 15, colour=INK, bold=True, most=1) if tile.head else None,
         picture(tile.picture),
-        text(tile.foot, 13, colour=QUIET, most=1) if tile.foot else None,
+        text(tile.foot, 13, colour=QUIET, most=2) if tile.foot else None,
         gap=5,
     )

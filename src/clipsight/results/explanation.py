@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, heat, number, printable, stamp
-from clipsight.draw.sheet import RED, absent_words
+from clipsight.draw.sheet import RED
 from clipsight.untrusted import strings
 
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
@@ -196,7 +196,7 @@ class Explanation(Shown):
         absent = verdict and self.absent[row]
         chosen = self.scale_of(row, scale, cmap=cmap, noise=noise)
         out = drawing.over(picture, self.maps[row].numpy(), chosen, size or heat.limited(picture), absent)
-        return stamp(out, absent_words(float(self.presence[row])), RED) if absent else out
+        return stamp(out, f"absent {float(self.presence[row]):.2f}", RED) if absent else out
 
     def grid(
         self,

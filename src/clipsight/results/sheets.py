@@ -23,7 +23,7 @@ from clipsight.draw import (
     thumbnail,
     typeset,
 )
-from clipsight.draw.sheet import AMBER, GREEN, GREY
+from clipsight.draw.sheet import AMBER, GREEN, GREY, Arrangement
 
 if TYPE_CHECKING:
     from .anomaly import Anomaly
@@ -45,7 +45,8 @@ NOTHING = "(nothing)"
 """What drawings call pixels without a class."""
 MOST_NAMES = 40  # in a legend, and written into a picture
 MOST_BARS = 12
-BESIDE_BARS = 400  # tallest picture beside bars
+BESIDE_BARS = (400, 640)  # largest (H, W) of a picture beside bars
+BARS_WIDTH = 460
 
 
 def first_panel(image: np.ndarray, source: str, size: tuple[int, int], said: Sequence[str] = ()) -> Panel:
@@ -182,10 +183,10 @@ def _barred(
     image: np.ndarray | None, source: str, title: str, drawn: layout.Block, foot: Sequence[str]
 ) -> Image.Image:
     """The picture, if it is kept, beside bars."""
-    aspect = 1.0 if image is None else image.shape[1] / image.shape[0]
-    room = arrange(1 if image is None else 2, aspect)
-    panels = [] if image is None else [first_panel(image, source, (BESIDE_BARS, room.width))]
-    return compose([*panels, Panel(title=title, picture=drawn(room.cell))], foot, room)
+    panels = [] if image is None else [first_panel(image, source, BESIDE_BARS)]
+    wide = max([BARS_WIDTH, *(one.picture.width for one in panels)])
+    room = Arrangement(columns=len(panels) + 1, width=wide, height=BESIDE_BARS[0])
+    return compose([*panels, Panel(title=title, picture=drawn(wide))], foot, room)
 
 
 def tags_sheet(found: "Tags", at_least: float | int) -> Image.Image:
