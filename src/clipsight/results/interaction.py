@@ -276,16 +276,18 @@ class Interaction:
         try:
             grid = tuple(data["provenance"]["grid"])
             count = len(data["tokens"])
+            plain: dict[str, Any] = {name: data[name] for name in _PLAIN}
+            plain |= {name: tuple(data[name]) for name in ("tokens", "trust")}
+            words: dict[str, Any] = {name: tuple(map(_word, data[name])) for name in _WORDS}
             return cls(
                 image=image,
                 matrix=_tensor(data["matrix"], (count, *grid)),
                 table=_tensor(data["table"], (len(data["words"]), count)),
-                **{name: data[name] for name in _PLAIN},
-                **{name: tuple(data[name]) for name in ("tokens", "trust")},
+                **plain,
                 places=tuple((a, b) for a, b in data["places"]),
                 cosine=_known(data["cosine"]),
                 rest={name: _known(value) for name, value in data["rest"].items()},
-                **{name: tuple(map(_word, data[name])) for name in ("words", "marks", "spans")},
+                **words,
                 provenance=Provenance.from_dict(data["provenance"]),
             )
         except (KeyError, TypeError) as error:

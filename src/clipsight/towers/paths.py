@@ -153,11 +153,11 @@ def _applied(step: _Step, x: Tensor, measured: Tensor | None, *, with_bias: bool
         case _Diagonal(factor=factor, bias=bias):
             x = x * factor.to(x.dtype)
         case _Normed(centred=centred):
-            bias = None
-            x = (x - x.mean(-1, keepdim=True) if centred else x) * measured
+            assert measured is not None
+            bias, x = None, (x - x.mean(-1, keepdim=True) if centred else x) * measured
         case _Gated():
-            bias = None
-            x = x * measured
+            assert measured is not None
+            bias, x = None, x * measured
     return x if bias is None or not with_bias else x + bias.to(x.dtype)
 
 

@@ -118,11 +118,12 @@ def read_row(
         tokens: what enters the blocks, where it is known: such blocks run for the row alone, and what is made of the
             others is put there.
     """
-    folded = directions is not None and not end.gated
-    reader = _Along(directions=end.pull(directions)) if folded else _Whole()
+    # A gate is the row's own, which is known at the end alone.
+    folded = None if directions is None or end.gated else _Along(directions=end.pull(directions))
+    reader = folded or _Whole()
     sources, networks, constant, row = _read(blocks, x, at, reader, seen, by, tokens)
     held = end.at(row)
-    if folded:
+    if folded is not None:
         sources = sources * held.scale[:, None, None]
     elif by is None:
         sources = along(held.linear(sources), directions)
@@ -183,7 +184,7 @@ def _read(
             alone = x[everyone, at] + held.value.to(x.dtype)
             network = block.ffn(alone[:, None])[:, 0]
             row = exact(alone) + exact(network)
-            if known and block is not blocks[-1]:
+            if tokens is not None and known and block is not blocks[-1]:
                 x = tokens.entering(number)
         networks = networks + exact(network)
     sources = torch.stack(kept) if by is not None else total
