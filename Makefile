@@ -5,17 +5,19 @@ PYTHON ?= python3
 DEMO_OUT ?= demo-out
 PYTEST_ARGS ?=
 WORKERS ?= 2
-NUMERICAL := tests/attribution tests/surgery tests/scoring tests/refine tests/tune/test_cae_objective.py
+NUMERICAL := tests/attribution tests/features tests/scoring tests/refine tests/tune/test_cae_objective.py
 OLDEST := .venv-dev/oldest
 USER_ENV := .venv
 DEV_ENV := .venv-dev
-DEV := $(DEV_ENV)/bin
+BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+DEV := $(DEV_ENV)/$(BIN)
+WHEEL := build/wheel
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test test-slow test-kernels test-oldest nightly lint format types docs bench clean
+.PHONY: demo test test-slow test-kernels test-oldest nightly coverage lint format format-check types docs wheel wheel-check bench clean
 
 demo: $(USER_ENV)/.installed
-	$(USER_ENV)/bin/clipsight demo --out "$(DEMO_OUT)" --overwrite
+	$(USER_ENV)/$(BIN)/clipsight demo --out "$(DEMO_OUT)" --overwrite
 
 test: $(DEV_ENV)/.installed
 	$(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_ARGS)
@@ -50,12 +52,30 @@ format: $(DEV_ENV)/.installed
 	$(DEV)/ruff check --fix .
 	$(DEV)/ruff format .
 
+format-check: $(DEV_ENV)/.installed
+	$(DEV)/ruff format --check .
+
 types: $(DEV_ENV)/.installed
 	$(DEV)/basedpyright --pythonpath $(DEV)/python
 
 docs: $(DEV_ENV)/.docs-installed
 	NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
+
+coverage: $(DEV_ENV)/.installed
+	$(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --cov=clipsight --cov-report=term:skip-covered \
+	  --cov-report=xml $(PYTEST_ARGS)
+
+wheel: $(DEV_ENV)/.installed
+	rm -rf dist
+	$(DEV)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# The wheel alone, beside the installed dependencies: all data files are in it, and the demonstration runs from it.
+wheel-check: wheel
+	rm -rf $(WHEEL)
+	$(DEV)/python -m pip install --quiet --no-deps --target $(WHEEL) dist/*.whl
+	cd $(WHEEL) && PYTHONPATH=. $(abspath $(DEV))/python -c 'import clipsight; assert "wheel" in clipsight.__file__, clipsight.__file__'
+	cd $(WHEEL) && PYTHONPATH=. $(abspath $(DEV))/python -m clipsight demo --out demo-out
 
 bench: $(DEV_ENV)/.installed
 	for script in benchmarks/s*.py benchmarks/half_precision.py; do $(DEV)/python "$$script" || exit 1; done
@@ -67,21 +87,21 @@ clean:
 define make_env
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "clipsight needs Python >= 3.11, $(PYTHON) is $$($(PYTHON) --version 2>&1); try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
-	@$(PYTHON) -m venv $(1) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(1) && $(PYTHON) -m pip --python $(1)/bin/python install --quiet pip; }
+	@$(PYTHON) -m venv $(1) 2>/dev/null || { $(PYTHON) -m venv --clear --without-pip $(1) && $(PYTHON) -m pip --python $(1)/$(BIN)/python install --quiet pip; }
 endef
 
-$(USER_ENV)/bin/python:
+$(USER_ENV)/$(BIN)/python:
 	$(call make_env,$(USER_ENV))
 
-$(DEV_ENV)/bin/python:
+$(DEV_ENV)/$(BIN)/python:
 	$(call make_env,$(DEV_ENV))
 
-$(USER_ENV)/.installed: pyproject.toml README.md LICENSE $(SOURCES) | $(USER_ENV)/bin/python
+$(USER_ENV)/.installed: pyproject.toml README.md LICENSE $(SOURCES) | $(USER_ENV)/$(BIN)/python
 	@echo "Installing clipsight into $(USER_ENV) (PyTorch is large: the first time takes minutes) ..."
-	$(USER_ENV)/bin/python -m pip install --quiet .
+	$(USER_ENV)/$(BIN)/python -m pip install --quiet .
 	@touch $@
 
-$(DEV_ENV)/.installed: pyproject.toml | $(DEV_ENV)/bin/python
+$(DEV_ENV)/.installed: pyproject.toml | $(DEV_ENV)/$(BIN)/python
 	@echo "Installing clipsight and its development tools into $(DEV_ENV) (PyTorch is large: the first time takes minutes) ..."
 	$(DEV)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""S13: gradient maps of 16 texts for an image from block 7 on, against the image repeated 16 times; >= 3.5 x faster."""
+"""S13: gradient maps of 16 texts for one image, from block 7 on, against the image repeated 16 times."""
 
 import open_clip
 import torch

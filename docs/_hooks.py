@@ -6,6 +6,7 @@
 | `<!-- help: VERB -->` | the help page of a command, or of one of a command, as in `help: bench world` |
 | `<!-- bench: PATH -->` | the table of what `clipsight bench world --json` printed into PATH |
 | `<!-- tasks: PATH TASK -->` | one table of what `clipsight bench tasks --json` printed into PATH |
+| `<!-- tasks: list -->` | every task with its question and figures |
 | `<!-- composition: PATH ID … -->` | these benchmarks of what `clipsight bench composition --json` printed into PATH |
 | `<!-- benchmarks: table -->` | every compositional benchmark and guard in a line |
 | `<!-- words: PATH WHAT LABEL -->` | of `scripts/measure_words_gap.py`, a model's `gaps`, `layers` or `foils` |
@@ -13,11 +14,13 @@
 | `<!-- models: counts -->`, `<!-- models: table -->` | how many architectures are read, or each in a line |
 | `<!-- micro: PATH -->` | what `scripts/train_micro.py measure` wrote into PATH |
 | `<!-- methods: table -->`, `<!-- methods: list -->` | every method in a line, or with paper and differences |
+| `<!-- architecture: WHAT -->` | the `drawing` or `table` of rooms, or the way of a `picture`, `caption` or `example` |
 | `<!-- variants: options -->`, `<!-- variants: settings -->` | options of the authors, their settings for data sets |
 
 A file that is not there yet gives a plain sentence, not a number.
 """
 
+import importlib.util
 import io
 import json
 import re
@@ -27,11 +30,18 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
+_found = importlib.util.spec_from_file_location("_architecture", Path(__file__).with_name("_architecture.py"))
+assert _found is not None
+assert _found.loader is not None
+architecture = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(architecture)
+
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by MkDocs with each page's text."""
     markdown = re.sub(r"<!-- figures: (\S+)(?: (\S+))? -->", lambda m: figures(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- bench: (\S+) -->", lambda m: bench(m[1]), markdown)
+    markdown = re.sub(r"<!-- tasks: list -->", lambda m: task_list(), markdown)
     markdown = re.sub(r"<!-- tasks: (\S+) (\w+) -->", lambda m: tasks(m[1], m[2]), markdown)
     markdown = re.sub(
         r"<!-- composition: (\S+) ([\w ]+?) -->", lambda m: composition(m[1], m[2].split()), markdown
@@ -45,6 +55,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(r"<!-- models: (table|counts) -->", lambda m: MODELS[m[1]](), markdown)
     markdown = re.sub(r"<!-- micro: (\S+) -->", lambda m: micro(m[1]), markdown)
     markdown = re.sub(r"<!-- variants: (\w+) -->", lambda m: variants(m[1]), markdown)
+    markdown = architecture.on_page(markdown)
     return re.sub(r"<!-- help: ([\w ]+?) -->", lambda m: help_page(m[1]), markdown)
 
 
@@ -163,6 +174,17 @@ def composition(path: str, ids: list[str]) -> str:
         *(["ties, %"] if len(labels) == 1 else []),
     ]
     return "\n".join(_titled("", columns, table))
+
+
+def task_list() -> str:
+    """Every task that is measured: what it answers, and what its figures are."""
+    from clipsight.bench.tasks import TASKS
+
+    rows = [
+        [f"`{one.id}`", one.question, "; ".join(f"`{name}`: {text}" for name, text in one.figures.items())]
+        for one in TASKS
+    ]
+    return "\n\n".join(_titled("", ["task", "question", "figures"], rows))
 
 
 def benchmarks() -> str:

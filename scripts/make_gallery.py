@@ -12,19 +12,17 @@ import argparse
 import json
 import warnings
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 import numpy as np
-from clipsight.results.scaling import choose_scale
 from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 import clipsight
 from clipsight.bench.emoji import judge_maps, noun_features, ready
+from clipsight.draw import Drawing, Tile, choose_scale, heat, layout, tile_row
 from clipsight.errors import ClipsightWarning
-from clipsight.results import heat, typeset
 from clipsight.session.lens import Lens
 from clipsight.world import make_scene, nouns
 from clipsight.world.scene import Scene
@@ -33,9 +31,7 @@ SEED, OBJECTS, SIZE = 2024, 3, 224
 SCENES = {"easy": 56, "ordinary": 15, "hard": 28}
 ABSENT = "guitar"
 
-TILE, GAP, MARGIN, HEAD = 116, 4, 18, 26
-HALVES = 2
-INK, QUIET, FAINT = "#16191d", "#4a525b", "#7c858f"
+TILE, GAP, MARGIN = 116, 4, 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,96 +59,69 @@ def ask(lens: Lens, scene: Scene, texts: Float[Tensor, "T E"], recipe: str) -> A
 
 
 def sheet(scene: Scene, asked: list[Asked], said: str) -> Image.Image:
-    """One scene: the truth, then every recipe, a column for each noun."""
+    """One scene in two halves: the truth, then every recipe, a column for each noun."""
     words = [*asked[0].auroc, ABSENT]
     wide = len(words) * (TILE + GAP) - GAP
-    cells = [
-        (("the truth", ""), truth(scene, words)),
-        *((label(one), tiles(scene, one, words)) for one in asked),
+    heads = [Tile(picture=layout.paper(TILE, 1), head=w if w != ABSENT else f"no {w}") for w in words]
+    rows = [("the truth", truth(scene, words))]
+    rows += [(f"{one.recipe}, mean {one.mean:.2f}", tiles(scene, one, words)) for one in asked]
+    half = (len(rows) + 1) // 2
+    halves = [
+        layout.stack(tile_row(heads, len(words), GAP), *(named_row(*row) for row in some), gap=8)
+        for some in (rows[:half], rows[half:])
     ]
-    rows = ceil(len(cells) / HALVES)
-    top = MARGIN + 34 + 24
-    width = 2 * MARGIN + HALVES * wide + (HALVES - 1) * 2 * MARGIN
-    height = top + rows * (HEAD + TILE + 12) + 50
-    out = Image.new("RGB", (width, height), "white")
-    pen = ImageDraw.Draw(out)
-    pen.text((MARGIN, MARGIN), said, INK, face(19, bold=True))
-    for half in range(HALVES):
-        left = MARGIN + half * (wide + 2 * MARGIN)
-        for column, word in enumerate(words):
-            shown = word if word != ABSENT else f"{word} (absent)"
-            pen.text((left + column * (TILE + GAP) + TILE / 2, top - 4), shown, QUIET, face(14), anchor="ms")
-        for row, ((name, figure), pictures) in enumerate(cells[half * rows : (half + 1) * rows]):
-            y = top + row * (HEAD + TILE + 12)
-            pen.text((left, y + HEAD - 6), name, INK, face(17, bold=True), anchor="ls")
-            pen.text((left + wide, y + HEAD - 6), figure, FAINT, face(13), anchor="rs")
-            for column, picture in enumerate(pictures):
-                out.paste(picture, (left + column * (TILE + GAP), y + HEAD))
-    for line, text in enumerate(FOOT):
-        pen.text((MARGIN, height - 44 + 19 * line), text, FAINT, face(13))
-    return out
+    block = layout.stack(
+        layout.text(said, 19, colour=layout.INK, bold=True),
+        layout.beside(*halves, gap=2 * MARGIN, shares=(1, 1)),
+        layout.text(FOOT, 13, colour=layout.FAINT),
+        gap=14,
+    )
+    return layout.page(block, 2 * wide + 4 * MARGIN, MARGIN)
+
+
+def named_row(name: str, pictures: list[Tile]) -> layout.Block:
+    """A recipe's maps beneath its name."""
+    row = tile_row(pictures, len(pictures), GAP)
+    return layout.stack(layout.text(name, 15, colour=layout.INK, bold=True), row, gap=3)
 
 
 FOOT = (
-    "Colour: score after label contrast among all nouns, from zero to the map's own highest; of the absent noun to the",
-    "recipe's highest. Corner: pixel AUROC, 0.5 is chance. A grey tile has no score above zero.",
+    "Colour: score after label contrast among all nouns, orange above zero, blue below; on each map's own scale, of "
+    "the absent noun on the recipe's.",
+    "Beneath: pixel AUROC, 0.5 is chance.",
 )
 
 
-def label(one: Asked) -> tuple[str, str]:
-    """The line above a recipe's maps."""
-    return one.recipe, f"mean {one.mean:.2f}"
-
-
-def truth(scene: Scene, words: list[str]) -> list[Image.Image]:
+def truth(scene: Scene, words: list[str]) -> list[Tile]:
     """The scene for each word, in colour where the word is; the whole scene for the absent one."""
     picture = heat.fit(scene.image, (TILE, TILE))
     tiles = []
     for word in words:
         if word == ABSENT:
-            tiles.append(picture)
+            tiles.append(Tile(picture=picture))
             continue
         mask = Image.fromarray(scene.mask(word)).convert("L").resize((TILE, TILE), Image.Resampling.BILINEAR)
-        tiles.append(Image.composite(picture, dimmed(picture), mask))
+        tiles.append(Tile(picture=Image.composite(picture, dimmed(picture), mask)))
     return tiles
 
 
 def dimmed(picture: Image.Image) -> Image.Image:
     """The picture as a faint backdrop."""
-    return Image.blend(
-        heat.backdrop(picture).convert("L").convert("RGB"), Image.new("RGB", picture.size, "white"), 0.55
-    )
+    return heat.backdrop(picture, 200)
 
 
-def tiles(scene: Scene, one: Asked, words: list[str]) -> list[Image.Image]:
-    """The maps of a recipe, colour from zero up, with the AUROC of each noun that is there."""
-    names, picture = nouns(), heat.fit(scene.image, (TILE, TILE))
+def tiles(scene: Scene, one: Asked, words: list[str]) -> list[Tile]:
+    """The maps of a recipe with the AUROC of each noun that is there."""
+    names, drawing = nouns(), Drawing()
     scores = one.maps[[names.index(word) for word in words]].float().cpu().numpy()
     there = scores[[word in one.auroc for word in words]]
     made = []
     for word, score in zip(words, scores, strict=True):
         pool, choice = (score, "own") if word in one.auroc else (there, "shared")
-        scale = choose_scale(score, pool, choice, zero=True)
-        tile = heat.lay_over(picture, heat.layer(score, scale, (TILE, TILE)))
-        if word in one.auroc:
-            stamp(tile, f"{one.auroc[word]:.2f}")
-        made.append(tile)
+        scale = choose_scale(score, pool, choice, zero=True, signed=True)
+        foot = f"{one.auroc[word]:.2f}" if word in one.auroc else ""
+        made.append(Tile(picture=drawing.over(scene.image, score, scale, (TILE, TILE)), foot=foot))
     return made
-
-
-def stamp(tile: Image.Image, text: str) -> None:
-    """A small number in the upper left corner."""
-    pen = ImageDraw.Draw(tile)
-    right = pen.textbbox((5, 3), text, face(13), anchor="lt")[2]
-    pen.rectangle((0, 0, right + 4, 16), INK)
-    pen.text((5, 3), text, "white", face(13), anchor="lt")
-
-
-def face(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The drawings' font for Pillow."""
-    from matplotlib import font_manager
-
-    return ImageFont.truetype(font_manager.findfont(typeset.font(size, bold=bold)), size)
 
 
 def main() -> None:

@@ -11,60 +11,31 @@ the first tenth are drawn. Writes `docs/assets/task_segment.webp` and so on.
 import argparse
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 import numpy as np
 import torch
-from clipsight.results.scaling import choose_scale
 from jaxtyping import Bool, Float
-from make_gallery import ABSENT, FAINT, INK, OBJECTS, QUIET, SCENES, SEED, SIZE, dimmed, face
-from PIL import Image, ImageDraw
+from make_gallery import ABSENT, OBJECTS, SCENES, SEED, SIZE, dimmed
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 import clipsight
+from clipsight.draw import Drawing, Tile, bars, choose_scale, contact_sheet, dots, heat
 from clipsight.errors import ClipsightWarning
 from clipsight.refine import bilateral_upsample, guided_upsample, mask_mean, pamr, propagate
-from clipsight.results import Points, Segmentation, heat
+from clipsight.results import Points, Segmentation
+from clipsight.results.tags import THERE
 from clipsight.session.lens import Lens
 from clipsight.world import Scene, make_scene, make_scenes, nouns
 
-TILE, SMALL, GAP, MARGIN, HEAD, FOOT = 208, 168, 14, 18, 26, 24
-ON, OFF, RING = "#0072b2", "#e69f00", "#ffffff"
+TILE, SMALL = 208, 168
+WIDE_BARS = 330
+ON, OFF = "#0072b2", "#e69f00"
 ABSENTEES = (ABSENT, "umbrella", "pizza")
 THRESHOLD = 0.6
 DAMAGED_OF, DAMAGE_SEED = 240, 2024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tile:
-    """A picture with a line above and a line below."""
-
-    picture: Image.Image
-    head: str
-    foot: str = ""
-
-
-def sheet(tiles: Sequence[Tile], columns: int, said: str, notes: Sequence[str] = ()) -> Image.Image:
-    """Tiles in rows beneath a headline, notes at the foot."""
-    wide, high = tiles[0].picture.size
-    rows, step = ceil(len(tiles) / columns), HEAD + high + FOOT
-    width = 2 * MARGIN + columns * (wide + GAP) - GAP
-    top = MARGIN + 30
-    out = Image.new("RGB", (width, top + rows * step + 6 + 19 * len(notes) + MARGIN), "white")
-    pen = ImageDraw.Draw(out)
-    pen.text((MARGIN, MARGIN - 4), said, INK, face(18, bold=True))
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
-        left, y = MARGIN + column * (wide + GAP), top + row * step
-        pen.text((left, y + HEAD - 7), tile.head, INK, face(15, bold=True), anchor="ls")
-        out.paste(tile.picture, (left, y + HEAD))
-        pen.text((left, y + HEAD + high + 16), tile.foot, QUIET, face(13), anchor="ls")
-    for line, text in enumerate(notes):
-        pen.text((MARGIN, top + rows * step + 6 + 19 * line), text, FAINT, face(13))
-    return out
 
 
 def scenes() -> dict[str, Scene]:
@@ -100,8 +71,8 @@ def shown(scene: Scene, mask: Bool[np.ndarray, "H W"], side: int = TILE) -> Imag
 
 def warm(scene: Scene, scores: Float[np.ndarray, "h w"], *, zero: bool, side: int = TILE) -> Image.Image:
     """A map over the scene, on its own scale."""
-    scale = choose_scale(scores, scores, "own", zero=zero)
-    return heat.lay_over(heat.fit(scene.image, (side, side)), heat.layer(scores, scale, (side, side)))
+    scale = choose_scale(scores, scores, "own", zero=zero, signed=True)
+    return Drawing().over(scene.image, scores, scale, (side, side))
 
 
 def overlap(found: Segmentation, scene: Scene) -> float:
@@ -137,7 +108,7 @@ def segments(lens: Lens, scene: Scene) -> Image.Image:
                 foot=f"mIoU {overlap(found, scene):.2f}, without a name {left:.0%}",
             )
         )
-    return sheet(
+    return contact_sheet(
         tiles,
         4,
         f"Asked: {', '.join(names)}",
@@ -150,34 +121,28 @@ def segments(lens: Lens, scene: Scene) -> Image.Image:
 
 def tags(lens: Lens, everything: dict[str, Scene]) -> Image.Image:
     """Three scenes with the presence of their highest labels."""
-    return sheet(
-        [
-            Tile(picture=bars(lens, scene), head=f"{name}: {', '.join(words_of(scene))}")
-            for name, scene in everything.items()
-        ],
-        1,
+    return contact_sheet(
+        [tile for scene in everything.values() for tile in barred(lens, scene)],
+        2,
         f"Presence among all {len(nouns())} nouns: the highest, and the truth",
-        ("Blue is there, orange is not. The line is 0.8, from which .there() counts a label.",),
+        (f"Blue is there, orange is not. The line is {THERE}, from which .there() counts a label.",),
     )
 
 
-def bars(lens: Lens, scene: Scene) -> Image.Image:
+def barred(lens: Lens, scene: Scene) -> list[Tile]:
     """A scene beside a bar for each label."""
     found = lens.tag(scene.image, nouns())
     truth = words_of(scene)
     rows = found.top(8)
     rows += [found[word] for word in truth if word not in [row.label for row in rows]]
-    out = Image.new("RGB", (660, TILE), "white")
-    out.paste(heat.fit(scene.image, (TILE, TILE)), (0, 0))
-    pen, left, room, step = ImageDraw.Draw(out), TILE + 130, 240, TILE / len(rows)
-    for number, row in enumerate(rows):
-        y = (number + 0.5) * step
-        pen.text((left - 8, y), row.label, INK, face(13), anchor="rm")
-        colour = ON if row.label in truth else OFF
-        pen.rectangle((left, y - 6, left + max(round(room * row.presence), 1), y + 6), colour)
-        pen.text((left + room + 12, y), f"{row.presence:.2f}", QUIET, face(13), anchor="lm")
-    pen.line((left + 0.8 * room, 0, left + 0.8 * room, TILE), FAINT)
-    return out
+    drawn = bars(
+        [(one.label, one.presence, f"{one.presence:.2f}", ON if one.label in truth else OFF) for one in rows],
+        mark=THERE,
+    )
+    return [
+        Tile(picture=heat.fit(scene.image, (WIDE_BARS, WIDE_BARS)), foot=", ".join(truth)),
+        Tile(picture=drawn(WIDE_BARS)),
+    ]
 
 
 def points(lens: Lens, everything: dict[str, Scene]) -> Image.Image:
@@ -188,28 +153,22 @@ def points(lens: Lens, everything: dict[str, Scene]) -> Image.Image:
         ex = lens.explain(scene.image, [*words, ABSENT])
         for text in (*words, f"{words[1]}+{words[2]}"):
             mask = union(np.stack([scene.mask(word) for word in text.split("+")]))
-            tiles.append(dotted(scene, ex.points(text), f"{name}: {text}", mask))
-    return sheet(
+            tiles.append(dotted(ex.points(text), f"{name}: {text}", mask))
+    return contact_sheet(
         tiles,
         4,
         "Points for a segmenter",
-        ("Blue marks the thing, orange what it is not. In colour: the truth.",),
+        ("Circles mark the thing, crosses what it is not.",),
     )
 
 
-def dotted(scene: Scene, found: Points, head: str, mask: Bool[np.ndarray, "H W"]) -> Tile:
+def dotted(found: Points, head: str, mask: Bool[np.ndarray, "H W"]) -> Tile:
     """A scene with points, and how many of them are right."""
-    picture = shown(scene, mask)
-    pen, zoom = ImageDraw.Draw(picture), TILE / scene.image.width
-    for (x, y), label in zip(found.xy, found.labels, strict=True):
-        at = (x * zoom - 5, y * zoom - 5, x * zoom + 5, y * zoom + 5)
-        pen.ellipse(at, ON if label else OFF, RING, 2)
+    picture = dots(Image.fromarray(found.image), found.xy, found.labels == 1, (TILE, TILE))
     on = int(mask[found.positives[:, 1], found.positives[:, 0]].sum())
     off = int((~mask)[found.negatives[:, 1], found.negatives[:, 0]].sum())
-    count = len(found.positives)
-    return Tile(
-        picture=picture, head=head, foot=f"on it {on} of {count}, off it {off} of {len(found.negatives)}"
-    )
+    said = f"on it {on} of {len(found.positives)}, off it {off} of {len(found.negatives)}"
+    return Tile(picture=picture, head=head, foot=said)
 
 
 def anomalies(lens: Lens) -> Image.Image:
@@ -237,7 +196,7 @@ def anomalies(lens: Lens) -> Image.Image:
                 foot=f"AUROC inside it {inner:.2f}",
             ),
         ]
-    return sheet(
+    return contact_sheet(
         tiles,
         4,
         f"{len(found)} damaged scenes of one thing, ordered by the AUROC inside it",
@@ -273,7 +232,7 @@ def sentences(lens: Lens, everything: dict[str, Scene]) -> Image.Image:
                     foot=f"score {float(view.scores[index]):+.3f}",
                 )
             )
-    return sheet(
+    return contact_sheet(
         tiles,
         6,
         "The five words of the highest score, in their order",
@@ -284,7 +243,7 @@ def sentences(lens: Lens, everything: dict[str, Scene]) -> Image.Image:
 def refined(lens: Lens, some: Sequence[Scene]) -> Image.Image:
     """The maps of every noun of some scenes, refined in each way."""
     tiles = [tile for scene in some for tile in refined_rows(lens, scene)]
-    return sheet(
+    return contact_sheet(
         tiles,
         len(tiles) // sum(len(words_of(scene)) for scene in some),
         "Maps of naclip, label contrast among all nouns, and what refinements make of them",

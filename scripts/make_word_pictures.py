@@ -17,10 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clipsight.results.words_drawn import fraction, mixed, segments
-from make_gallery import FAINT, INK, QUIET, face
-from make_task_pictures import GAP, MARGIN, scenes
-from PIL import Image, ImageDraw
+from make_task_pictures import scenes
+from PIL import Image
 from torch import Tensor
 
 import clipsight
@@ -32,16 +30,17 @@ from clipsight.attribution.faithfulness import (
     plausibility,
     word_game,
 )
+from clipsight.draw import LEGEND, heat, layout, strip
 from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import tokenize
-from clipsight.results import heat
 from clipsight.results.words import WordAttribution
+from clipsight.results.words_facts import segments
 from clipsight.roles.extract import find_words
 from clipsight.session.lens import Lens
 from clipsight.world import Foil, Scene, make_scenes
 
 SHOWN = ("attention", "gradcam", "perturbation", "gradient", "integrated_gradients", "shapley")
-SIDE, ROOM, LINE, NAME, ABOUT = 190, 640, 30, 166, 18
+SIDE, ROOM, NAME, MARGIN, GAP = 190, 640, 166, 18, 28
 SEED, COUNT, CHECKED = 31, 100, 30
 REMOVALS = ("zero_emb", "drop")
 STEPS = np.linspace(0, 1, 21)
@@ -60,70 +59,39 @@ COLOURS = (
 DECIDED = ("replace_obj", "replace_att", "replace_rel")
 
 
-def strip(attribution: WordAttribution) -> Image.Image:
-    """The caption with its words on coloured grounds, roles marked, lines broken at `ROOM` pixels."""
-    pen, prop = ImageDraw.Draw(Image.new("RGB", (1, 1))), face(16)
-    placed, x, line = [], 0, 0
-    for one in segments(attribution):
-        text = f"{one.before}{one.text}{one.after}" if one.part else one.text
-        wide = round(pen.textlength(text, prop)) + (6 if one.part else 0)
-        if one.part and x + wide > ROOM:
-            x, line = 0, line + 1
-        placed.append((x, line, wide, text, one.part))
-        x += wide
-    out = Image.new("RGB", (ROOM, (line + 1) * LINE), "white")
-    pen = ImageDraw.Draw(out)
-    for x, line, wide, text, part in placed:
-        y = line * LINE
-        if part is None:
-            continue
-        ground = mixed(fraction(part.score, attribution.strongest), (255, 255, 255), 0.75)
-        pen.rounded_rectangle((x, y + 2, x + wide, y + LINE - 4), 4, ground)
-        pen.text((x + 3, y + 19), text, INK, prop, anchor="ls")
-        if part.role == "object":
-            pen.line((x + 3, y + 22, x + wide - 3, y + 22), INK, 2)
-    return out
+def block(
+    scene: Scene, head: str, rows: Sequence[tuple[str, Sequence[str], WordAttribution]]
+) -> layout.Block:
+    """A scene beside a row for each attribution: its name, its caption in colour, lines about it."""
+    lines = [
+        layout.beside(
+            fixed(layout.text(name, 14), NAME),
+            layout.stack(strip(tuple(segments(w)), 16), layout.text(about, 13, colour=layout.FAINT)),
+        )
+        for name, about, w in rows
+    ]
+    picture = layout.picture(heat.fit(scene.image, (SIDE, SIDE)))
+    body = layout.beside(picture, layout.stack(*lines, gap=4), gap=GAP)
+    return layout.stack(layout.text(head, 15, colour=layout.INK, bold=True), body, gap=8)
 
 
-def block(scene: Scene, head: str, rows: Sequence[tuple[str, Sequence[str], WordAttribution]]) -> Image.Image:
-    """A scene beside a row for each attribution: its name, lines about it, its strip."""
-    strips = [strip(row[-1]) for row in rows]
-    heights = [one.height + ABOUT * len(row[1]) + 4 for one, row in zip(strips, rows, strict=True)]
-    out = Image.new("RGB", (SIDE + 2 * GAP + NAME + ROOM, 28 + max(SIDE, sum(heights))), "white")
-    pen = ImageDraw.Draw(out)
-    pen.text((0, 18), head, INK, face(15, bold=True), anchor="ls")
-    out.paste(heat.fit(scene.image, (SIDE, SIDE)), (0, 28))
-    y, left = 28, SIDE + 2 * GAP
-    for (name, about, _), picture, high in zip(rows, strips, heights, strict=True):
-        pen.text((left, y + 19), name, QUIET, face(14), anchor="ls")
-        out.paste(picture, (left + NAME, y))
-        for line, text in enumerate(about):
-            pen.text(
-                (left + NAME, y + picture.height + 14 + ABOUT * line), text, FAINT, face(13), anchor="ls"
-            )
-        y += high
-    return out
+def fixed(block: layout.Block, width: int) -> layout.Block:
+    """A block in a column of its own."""
+    return lambda _: layout.wider(block(width), width)
 
 
-def sheet(blocks: Sequence[Image.Image], said: str, notes: Sequence[str]) -> Image.Image:
-    """Blocks beneath each other under a headline, notes at the foot."""
-    wide = max(one.width for one in blocks) + 2 * MARGIN
-    high = sum(one.height + 18 for one in blocks)
-    out = Image.new("RGB", (wide, MARGIN + 30 + high + 19 * len(notes) + MARGIN), "white")
-    pen, y = ImageDraw.Draw(out), MARGIN + 30
-    pen.text((MARGIN, MARGIN - 4), said, INK, face(18, bold=True))
-    for one in blocks:
-        out.paste(one, (MARGIN, y))
-        y += one.height + 18
-    for line, text in enumerate(notes):
-        pen.text((MARGIN, y + 19 * line), text, FAINT, face(13))
-    return out
-
-
-LEGEND = (
-    "Orange raises the score, blue lowers it; full colour is the strongest word of each line. Underlined: object, "
-    "‹ ›: attribute, « »: relation."
-)
+def sheet(blocks: Sequence[layout.Block], said: str) -> Image.Image:
+    """Blocks beneath each other under a headline, a legend at the foot."""
+    words = (
+        f"Orange raises the score, blue lowers it; full colour is the strongest word of each line. {LEGEND}."
+    )
+    whole = layout.stack(
+        layout.text(said, 18, colour=layout.INK, bold=True),
+        *blocks,
+        layout.text(words, 13, colour=layout.FAINT),
+        gap=18,
+    )
+    return layout.page(whole, SIDE + GAP + NAME + ROOM + 2 * MARGIN, MARGIN)
 
 
 def methods(lens: Lens, everything: dict[str, Scene]) -> Image.Image:
@@ -133,7 +101,7 @@ def methods(lens: Lens, everything: dict[str, Scene]) -> Image.Image:
         seen, caption = lens.see(scene.image), related(scene)
         rows = [(method, (), seen.words(caption, method)) for method in SHOWN]
         blocks.append(block(scene, f"{name}, similarity {rows[0][-1].similarity:.2f}", rows))
-    return sheet(blocks, "One caption, several methods", (LEGEND,))
+    return sheet(blocks, "One caption, several methods")
 
 
 def related(scene: Scene) -> str:
@@ -155,14 +123,13 @@ def foils(lens: Lens, scene: Scene) -> Image.Image:
     return sheet(
         [block(scene, "every foil of this scene", rows)],
         "Which words tell a caption from its foil",
-        (LEGEND,),
     )
 
 
 def example(lens: Lens, scene: Scene) -> Image.Image:
-    """The sheet that `attribution.figure()` gives."""
+    """The sheet that `attribution.grid()` gives."""
     w = lens.words(scene.image, related(scene), "perturbation", check=True)
-    picture = replace(w, source="scene.png").figure()
+    picture = replace(w, source="scene.png").grid()
     return picture.resize((1080, round(picture.height * 1080 / picture.width)), Image.Resampling.LANCZOS)
 
 

@@ -31,7 +31,7 @@ from tune_measures import measure
 from tune_rows import read
 
 import clipsight
-from clipsight.bench.composition.encoder import versions
+from clipsight.bench.rows import versions
 from clipsight.results.io import atomic_write
 from clipsight.tune import (
     Cae,

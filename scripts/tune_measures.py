@@ -42,10 +42,10 @@ import torch
 from jaxtyping import Float
 
 import clipsight
-from clipsight.bench.composition.encoder import versions
 from clipsight.bench.composition.rules import RULES, decide, picture_recall
 from clipsight.bench.composition.scoring import unit
 from clipsight.bench.emoji import map_quality, noun_accuracy
+from clipsight.bench.rows import versions
 from clipsight.bench.word_gap import analyse_captions
 from clipsight.bench.word_gap.behaviour import REPLACED
 from clipsight.bench.word_gap.world_captions import world_captions

@@ -13,26 +13,22 @@ import torch
 from scipy import ndimage
 
 import clipsight
-from clipsight.bench import tasks
-from clipsight.bench.tasks import (
-    BACKGROUNDS,
-    REFINED,
+from clipsight.bench import measure_tasks as measuring
+from clipsight.bench.measure_tasks import count_jobs, measure_tasks
+from clipsight.bench.metrics import mean_precision, region_overlap
+from clipsight.bench.task import IN_DEPTH, Task, TaskJob, draw, shown
+from clipsight.bench.tasks import TASKS
+from clipsight.bench.tasks.anomaly import anomaly_figures
+from clipsight.bench.tasks.points import point_figures
+from clipsight.bench.tasks.segment import (
+    POLICIES,
     REFINEMENTS,
-    anomaly_figures,
     background_figures,
-    draw,
-    jobs_of,
-    mean_precision,
-    measure_tasks,
-    named,
-    point_figures,
-    region_overlap,
     segmentation_figures,
-    sentence_figures,
-    shown,
-    tag_figures,
     truth,
 )
+from clipsight.bench.tasks.sentence import named, sentence_figures
+from clipsight.bench.tasks.tag import tag_figures
 from clipsight.cli.app import main
 from clipsight.results.points import Points
 from clipsight.session.lens import Lens
@@ -41,7 +37,7 @@ from clipsight.world import make_scenes, nouns
 
 FOLDER = Path(clipsight.__file__).parent / "assets" / "clipsight-tiny"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the bundled model is not trained yet")
-TABLES = ["segmentation", "refinement", "background", "tags", "points", "anomaly", "sentence"]
+TABLES = ["anomaly", "points", "segmentation", "refinement", "background", "sentence", "tags"]
 
 
 class Told(Lens):
@@ -252,27 +248,37 @@ def test_words_that_point_at_what_they_name_or_elsewhere(lens, scenes, right):
 
 
 def test_jobs_cover_all_recipes_and_a_few_in_depth(lens):
-    jobs = jobs_of(lens, clipsight.recipes())
-    count = {task: sum(job.task == task for job in jobs) for task in TABLES}
-    few = len(REFINED)
+    jobs = {task.id: task.jobs(lens, clipsight.recipes(), "labels") for task in TASKS}
+    count = {task: len(some) for task, some in jobs.items()}
+    few = len(IN_DEPTH)
+    assert list(jobs) == TABLES
     assert count["segmentation"] == len(clipsight.recipes())
     assert count["refinement"] == few * 2 * len(REFINEMENTS)
-    assert (count["background"], count["points"], count["sentence"]) == (few * len(BACKGROUNDS), few, few)
-    assert {job.settings["recipe"] for job in jobs_of(lens, ["sclip"]) if job.task == "points"} == {"sclip"}
-    assert len({(job.task, *job.settings.values()) for job in jobs}) == len(jobs)
+    assert (count["background"], count["points"], count["sentence"]) == (few * len(POLICIES), few, few)
+    (points,) = (task for task in TASKS if task.id == "points")
+    assert [job.settings for job in points.jobs(lens, ["sclip"], "labels")] == [{"recipe": "sclip"}]
+    names = {(task, *job.settings.values()) for task, some in jobs.items() for job in some}
+    assert len(names) == sum(count.values()) == count_jobs(lens, clipsight.recipes())
 
 
-def test_a_piece_that_fails_has_a_row_and_the_others_go_on(lens, monkeypatch):
+def test_every_figure_of_a_task_is_explained(lens):
+    made = measure_tasks(lens, ["clip"], seeds=[1], count=2, segmented=1, damaged=1)
+    for task in TASKS:
+        assert {name for row in made[task.id] for name in row.figures} == set(task.figures)
+
+
+def _task(*jobs: TaskJob) -> Task:
+    return Task(id="tags", question="", figures={}, jobs=lambda *_: list(jobs))
+
+
+def test_a_piece_that_fails_has_a_row_and_the_others_go_on(lens):
     def work(drawn):
         raise IndexError("no such\nthing")
 
-    fine = tasks.Job(
-        task="tags", settings={"by": "it"}, work=lambda drawn: [({}, {"map": float(len(drawn.few))})]
-    )
-    broken = tasks.Job(task="tags", settings={"by": "nothing"}, work=work)
-    monkeypatch.setattr(tasks, "jobs_of", lambda *_: [broken, fine])
+    fine = TaskJob(settings={"by": "it"}, work=lambda drawn: [({}, {"map": float(len(drawn.few))})])
+    task = _task(TaskJob(settings={"by": "nothing"}, work=work), fine)
     arguments = {"seeds": [1, 2], "count": 1, "segmented": 1, "damaged": 1}
-    failed, good = measure_tasks(lens, ["clip"], **arguments)["tags"]
+    failed, good = measure_tasks(lens, ["clip"], [task], **arguments)["tags"]
     assert failed.to_dict() == {
         "by": "nothing",
         "seeds": [],
@@ -281,7 +287,24 @@ def test_a_piece_that_fails_has_a_row_and_the_others_go_on(lens, monkeypatch):
     }
     assert (good.spread("map").mean, list(good.by_seed)) == (1, [1, 2])
     with pytest.raises(IndexError, match="no such"):
-        measure_tasks(lens, ["clip"], **arguments, strict=True)
+        measure_tasks(lens, ["clip"], [task], **arguments, strict=True)
+
+
+def test_rows_that_are_there_are_not_measured_again(lens, tmp_path):
+    calls = []
+
+    def work(drawn):
+        calls.append(drawn)
+        return [({"of": "one"}, {"map": 0.5}), ({"of": "two"}, {"map": float("nan")})]
+
+    task = _task(TaskJob(settings={"by": "it"}, work=work))
+    arguments = {"seeds": [1, 2], "count": 1, "segmented": 1, "damaged": 1, "rows": tmp_path / "rows.jsonl"}
+    first = measure_tasks(lens, ["clip"], [task], **arguments)["tags"]
+    second = measure_tasks(lens, ["clip"], [task], **arguments)["tags"]
+    assert len(calls) == 2
+    assert [row.to_dict() for row in second] == [row.to_dict() for row in first]
+    assert [row.settings["of"] for row in second] == ["one", "two"]
+    assert np.isnan(second[1].spread("map").mean)
 
 
 @pytest.mark.parametrize(
@@ -302,14 +325,14 @@ def test_what_cannot_be_measured_is_refused(lens, wrong):
 
 def test_the_command_prints_a_list_of_rows_for_each_task(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    measure, measured = tasks.measure_tasks, []
+    measure, measured = measure_tasks, []
 
     def once(*asked, **options):
         if not measured:
             measured.append(measure(*asked, **options))
         return measured[0]
 
-    monkeypatch.setattr(tasks, "measure_tasks", once)
+    monkeypatch.setattr(measuring, "measure_tasks", once)
     words = [
         "bench",
         "tasks",
@@ -337,3 +360,21 @@ def test_the_command_prints_a_list_of_rows_for_each_task(capsys, tmp_path, monke
     assert main([*words, "--overwrite"]) == 0
     said = capsys.readouterr().out
     assert all(f"\n{task}" in said for task in TABLES)
+
+
+def test_a_task_is_added_by_one_file(lens, tmp_path, monkeypatch):
+    """The registry reads every module of the folder: the command and the documentation list it by themselves."""
+    (tmp_path / "brightness.py").write_text(
+        "from clipsight.bench.task import Task, one_row\n"
+        "TASKS = (Task(id='brightness', question='How bright?', figures={'mean': 'of all pixels'},\n"
+        "    jobs=lambda lens, recipes, contrast: [one_row({}, lambda drawn: {'mean': 0.5})]),)\n"
+    )
+    from clipsight.bench import tasks
+
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    found = {task.id: task for task in tasks.found()}
+    assert set(found) == {*TABLES, "brightness"}
+    (row,) = measure_tasks(lens, ["clip"], [found["brightness"]], seeds=[1], count=1, segmented=1, damaged=1)[
+        "brightness"
+    ]
+    assert row.spread("mean").mean == 0.5

@@ -11,9 +11,13 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 import clipsight
-from clipsight.bench import world
-from clipsight.bench.emoji import BACKGROUND, EmojiPart, judge_maps, map_quality, pixel_auroc, ready
-from clipsight.bench.world import FIGURES, compare, mean_iou, naming_confusion, peak_bytes
+from clipsight.bench.emoji import BACKGROUND, EmojiPart, judge_maps, map_quality, ready
+from clipsight.bench.metrics import mean_iou, pixel_auroc
+from clipsight.bench.runner import Share
+from clipsight.bench.world import FIGURES, compare
+from clipsight.bench.world import measure as measuring
+from clipsight.bench.world.cost import peak_bytes
+from clipsight.bench.world.measure import naming_confusion
 from clipsight.errors import ClipsightWarning
 from clipsight.session.lens import Lens
 from clipsight.world import make_scenes, nouns
@@ -37,14 +41,14 @@ class Told(Lens):
 @pytest.fixture(autouse=True)
 def _told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps of a test's choosing, where the bench makes both kinds from one encoding."""
-    plain = world._raw_and_contrasted
+    plain = measuring._raw_and_contrasted
 
     def both(lens, recipe, pixels, *rest):
         if isinstance(lens, Told):
             return (lens.answer(pixels, recipe),) * 2
         return plain(lens, recipe, pixels, *rest)
 
-    monkeypatch.setattr(world, "_raw_and_contrasted", both)
+    monkeypatch.setattr(measuring, "_raw_and_contrasted", both)
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +280,37 @@ def test_judging_a_batch_is_judging_each(lens: Lens):
 def test_both_kinds_of_maps_are_those_of_the_lens(lens: Lens, recipe, contrast):
     (part,) = ready(lens, list(make_scenes(2, 5, "heldout")))
     texts = lens.encode_text(nouns()[:12], lens.card.templates)
-    raw, contrasted = world._raw_and_contrasted(lens, recipe, part.pixels, texts, contrast)
+    raw, contrasted = measuring._raw_and_contrasted(lens, recipe, part.pixels, texts, contrast)
     torch.testing.assert_close(raw, lens.maps(part.pixels, texts, recipe, None), atol=1e-5, rtol=0)
     torch.testing.assert_close(contrasted, lens.maps(part.pixels, texts, recipe, contrast), atol=1e-5, rtol=0)
+
+
+def test_a_run_goes_on_where_it_was_and_parts_make_the_whole(lens: Lens, tmp_path):
+    torch.manual_seed(0)
+    asked = {"recipes": ["clip", "clip_surgery"], "seeds": [1, 2], "count": 2}
+    calls = []
+
+    def answer(x, method):
+        calls.append(method)
+        return torch.randn(len(x), len(nouns()), 14, 14)
+
+    told = Told(lens, answer)
+    for index in range(3):
+        compare(told, **asked, rows=tmp_path / "rows.jsonl", share=Share(index=index, count=3))
+    made = len(calls)
+    rows = compare(told, **asked, rows=tmp_path / "rows.jsonl")
+    assert len(calls) == made, "all parts were there"
+    assert [list(row.by_seed) for row in rows] == [[1, 2], [1, 2]]
+    again = compare(told, **asked, rows=tmp_path / "rows.jsonl")
+    assert _quality(again) == _quality(rows)
+    with pytest.raises(ValueError, match="its count is 2, asked is 3"):
+        compare(told, **{**asked, "count": 3}, rows=tmp_path / "rows.jsonl")
+
+
+def test_recipes_are_compared_on_the_same_maps(lens: Lens):
+    surgery, clip = compare(lens, ["clip_surgery", "clip"], seeds=[1, 2], count=8)
+    made = surgery.against(clip, "auroc")
+    assert made.value == pytest.approx(surgery.spread("auroc").mean - clip.spread("auroc").mean, abs=0.02)
+    assert made.low < made.value < made.high
+    assert (made.direction, made.test, made.clusters) == ("up", "bootstrap", 16)
+    assert clip.against(clip, "pointing").direction == "same"

@@ -60,13 +60,15 @@ def test_five_bad_files_of_a_thousand_stop_nothing(lens, run):
         plain(image, *rest, **named) if read_picture(image) else None
     )
     photos(1000)
-    code, out, err = run("classify", "photos/*.png", *ASK, "--top", "1", "--out", "answers")
+    code, out, err = run(
+        "classify", "photos/*.png", *ASK, "--top", "1", "--out", "answers", "--format", "json"
+    )
     assert code == 1
     check_listing(err, "1,000")
     assert len(out.splitlines()) == 995
     assert len(os.listdir("answers")) == 995
     assert not list(Path("answers").glob(".*"))
-    code, out, err = run("classify", "photos/*.png", *ASK, "--json")
+    code, out, err = run("classify", "photos/*.png", *ASK, "--json", "--out", "again", "--format", "json")
     document = json.loads(out)
     assert (code, len(document["results"])) == (1, 995)
     check_listing(err, "1,000")
@@ -77,7 +79,7 @@ def test_five_bad_files_of_a_thousand_stop_nothing(lens, run):
 def test_the_bundled_model_answers_the_rest(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photos(100)
-    words = ("--model", "clipsight-tiny", "--templates", "none", "--json")
+    words = ("--model", "clipsight-tiny", "--templates", "none", "--json", "--format", "json")
     code, out, err = run("classify", "photos/*.png", *ASK, *words)
     document = json.loads(out)
     assert (code, len(document["results"])) == (1, 95)
@@ -194,7 +196,7 @@ def test_odd_names_are_done_and_printed_harmlessly(lens, monkeypatch, capsys, en
     assert len(os.listdir("new")) == 5
     kept = Explanation.load(os.fsdecode(b"new/caf\xe9.explain.npz"))
     assert os.fsencode(kept.source) == b"caf\xe9.png"
-    code, out = typed("classify", "--label", "a dog", "--json")
+    code, out = typed("classify", "--label", "a dog", "--json", "--out", "labels")
     document = json.loads(out)
     assert [os.fsencode(result["image"]) for result in document["results"]] == names[:-1]
     assert [os.fsencode(failed["image"]) for failed in document["failures"]] == names[-1:]

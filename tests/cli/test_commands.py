@@ -42,13 +42,15 @@ def test_version(run):
     assert (code, out.strip()) == (0, clipsight.__version__)
 
 
-def test_classify_prints_the_best_and_writes_only_when_asked(lens, run):
+def test_classify_prints_the_best_and_writes_a_sheet(lens, run):
     words = ("classify", "dog.jpg", "-t", "cat", "dog", "--top", "1")
     code, out, _ = run(*words)
-    assert (code, out) == (0, "dog.jpg: dog 100.00%\n")
-    assert run(*words[:-2])[1].splitlines() == ["dog.jpg: dog 100.00%", "  100.00%  dog", "    0.00%  cat"]
+    assert (code, out) == (0, "dog.jpg: dog 100.00% -> dog.classify.png\n")
+    lines = run(*words[:-2], "--overwrite")[1].splitlines()
+    assert lines == ["dog.jpg: dog 100.00% -> dog.classify.png", "  100.00%  dog", "    0.00%  cat"]
+    assert Path("dog.classify.png").read_bytes().startswith(b"\x89PNG")
     assert not list(Path().glob("*.json"))
-    assert run(*words, "--out", "answers")[0] == 0
+    assert run(*words, "--out", "answers", "--format", "json")[0] == 0
     assert json.loads(Path("answers/dog.classify.json").read_text())["labels"] == ["cat", "dog"]
 
 
@@ -57,7 +59,7 @@ def test_classify_as_json(lens, run):
     assert json.loads(out)["results"][0]["result"]["labels"] == ["cat", "dog"]
 
 
-@pytest.mark.parametrize("words", [["--label", "x", "--top", "0"], ["--label", "x", "--out", "a.png"], []])
+@pytest.mark.parametrize("words", [["--label", "x", "--top", "0"], ["--label", "x", "--out", "a.npz"], []])
 def test_classify_asked_wrongly(lens, run, words):
     code, _, err = run("classify", "dog.jpg", *words)
     assert (code, len(err.splitlines()), lens.loaded) == (2, 1, [])

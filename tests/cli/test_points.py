@@ -32,12 +32,11 @@ def sam(monkeypatch):
     return calls
 
 
-def test_prints_points_and_trust_and_writes_nothing(lens, run):
-    before = set(Path().iterdir())
+def test_prints_points_and_trust_and_writes_a_sheet(lens, run):
     code, out, err = run("points", "dog.jpg", "--text", "a dog", "--downsample", "1")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "dog.jpg: a dog: 3 points on it, 3 off it",
+        "dog.jpg: a dog: 3 points on it, 3 off it -> dog.points.png",
         "  a dog: 3 points on it, 3 off it",
         "    Trust line of a dog.",
         "    x,y,label",
@@ -45,7 +44,9 @@ def test_prints_points_and_trust_and_writes_nothing(lens, run):
         *("    4,4,0", "    12,4,0", "    20,4,0"),
         "  note: The fake lens looked.",
     ]
-    assert set(Path().iterdir()) == before
+    with Image.open("dog.points.png") as sheet:
+        assert sheet.width > 100
+        assert json.loads(sheet.info["clipsight"])["kind"] == "points"
 
 
 def test_the_points_are_those_of_the_python_api(lens, run):
@@ -70,7 +71,17 @@ def test_a_plus_that_joins_nothing_belongs_to_the_text(lens, run):
 
 def test_defaults_and_options_are_those_of_the_python_api(lens, run):
     run("points", "dog.jpg", "--text", "x")
-    words = ("--method", "clip", "--contrast-name", "sky", "--resolution", "square", "--templates", "none")
+    words = (
+        "--overwrite",
+        "--method",
+        "clip",
+        "--contrast-name",
+        "sky",
+        "--resolution",
+        "square",
+        "--templates",
+        "none",
+    )
     run("points", "dog.jpg", "--text", "x", *words)
     first, second = lens.asked
     assert first == {
@@ -101,7 +112,7 @@ def test_a_map_without_a_peak_is_said(lens, run, monkeypatch):
 
 
 def test_points_are_written_when_asked_and_kept(lens, run):
-    ask = ("points", "dog.jpg", "cat.png", "--text", "a dog")
+    ask = ("points", "dog.jpg", "cat.png", "--text", "a dog", "--format", "json")
     assert run(*ask, "--out", "new")[0] == 0
     assert sorted(file.name for file in Path("new").iterdir()) == ["cat.points.json", "dog.points.json"]
     assert json.loads(Path("new/dog.points.json").read_text())["image_size"] == [24, 32]
@@ -117,7 +128,7 @@ def test_sam_is_loaded_once_and_its_best_mask_written(lens, sam, run):
     assert sam[0] == ("load", "some/sam", "cpu")
     assert [call[0] for call in sam[1:]] == 4 * [(32, 24)]
     assert "dog.jpg: a/dog: " in out
-    assert " -> dog.points.1-a-dog.png, dog.points.2-a+b.png" in out
+    assert " -> dog.points.png, dog.points.1-a-dog.png, dog.points.2-a+b.png" in out
     out = run(*ask, "--device", "cpu", "--overwrite", "-v")[1]
     assert "mask of 384 pixels, SAM's own score 0.90" in out
     with Image.open("dog.points.1-a-dog.png") as picture:
@@ -157,7 +168,7 @@ def test_without_transformers_the_install_line_is_said_before_a_model_is_loaded(
         (["--text", "x", "--downsample", "0"], "own grid"),
         (["--text", "x", "--method", "clip_sugery"], "clip_surgery"),
         (["--text", "x", "--contrast", "labels", "--contrast-name", "sky"], "exclude"),
-        (["--text", "x", "--out", "a.png"], ".json"),
+        (["--text", "x", "--out", "a.npz"], ".json"),
     ],
 )
 def test_asked_wrongly_is_one_sentence_and_exit_code_2(lens, run, words, hint):

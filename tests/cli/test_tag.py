@@ -54,17 +54,17 @@ def test_prints_what_is_there_and_the_best_labels(asked, run):
     code, out, err = run(*ASK, "--top", "2")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "dog.jpg: grass (presence 0.8 or more)",
+        "dog.jpg: grass (presence 0.8 or more) -> dog.tag.png",
         "  grass: presence 1.00, score 0.300",
         "  dog: presence 0.75, score 0.100",
         "  note: The fake lens looked.",
     ]
-    assert not list(Path().glob("*.json"))
+    assert Path("dog.tag.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_where_a_label_counts_as_there_is_the_users_to_say(asked, run):
     assert "dog.jpg: grass, dog (presence 0.7 or more)" in run(*ASK, "--at-least", "0.7")[1]
-    assert "dog.jpg: grass, dog, cat (presence 0 or more)" in run(*ASK, "--at-least", "0")[1]
+    assert "dog.jpg: grass, dog, cat (presence 0 or more)" in run(*ASK, "--at-least", "0", "--overwrite")[1]
 
 
 def test_without_presence_it_says_why(asked, run):
@@ -77,7 +77,7 @@ def test_without_presence_it_says_why(asked, run):
 def test_options_become_values_of_the_api(asked, run):
     Path("labels.txt").write_text("grass\nsky\n")
     run("tag", "dog.jpg", "--label", "cat", "--labels-file", "labels.txt")
-    words = ("--resolution", "336x448", "--templates", "IN80")
+    words = ("--resolution", "336x448", "--templates", "IN80", "--overwrite")
     run("tag", "dog.jpg", "--label", "cat", *words)
     assert asked == [
         {
@@ -91,11 +91,11 @@ def test_options_become_values_of_the_api(asked, run):
 
 
 def test_files_are_written_when_asked_and_kept(asked, run):
-    assert run(*ASK, "--out", "answers")[0] == 0
+    assert run(*ASK, "--out", "answers", "--format", "json")[0] == 0
     assert json.loads(Path("answers/dog.tag.json").read_text())["order"] == [2, 1, 0]
-    code, _, err = run(*ASK, "--out", "answers")
+    code, _, err = run(*ASK, "--out", "answers", "--format", "json")
     assert (code, len(err.splitlines()), len(asked)) == (1, 1, 1)
-    assert run(*ASK, "--out", "answers", "--overwrite")[0] == 0
+    assert run(*ASK, "--out", "answers", "--format", "json", "--overwrite")[0] == 0
 
 
 def test_json_and_a_bad_picture_among_good_ones(asked, run):
@@ -114,7 +114,7 @@ def test_json_and_a_bad_picture_among_good_ones(asked, run):
         (["--label", "x", "--top", "0"], "1 or more"),
         (["--label", "x", "--at-least", "2"], "0.8"),
         (["--label", "x", "--at-least", "nan"], "0.8"),
-        (["--label", "x", "--out", "a.png"], ".json"),
+        (["--label", "x", "--out", "a.npz"], ".json"),
         (["--label", "x", "--resolution", "big"], "336x448"),
         (["--label", "x", "--templates", "IN81"], "IN80"),
     ],

@@ -67,7 +67,7 @@ def test_the_words_of_a_caption_fit_the_width(width):
     from results.test_words import words
 
     shown = io.StringIO()
-    Console(file=shown, width=width, force_terminal=True, no_color=True).print(words())
+    Console(file=shown, width=width, force_terminal=True, color_system=None).print(words())
     lines = shown.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert sum("█" in line for line in lines) > 0

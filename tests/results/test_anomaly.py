@@ -61,7 +61,7 @@ def test_json_and_png_carry_how_it_was_made(tmp_path):
     assert np.allclose(data["map"], made.map.numpy())
     assert data["score"] == pytest.approx(made.score, abs=1e-6)
     with Image.open(made.save(tmp_path / "a.png")) as picture:
-        assert picture.size == (60, 40)
+        assert picture.size == made.grid().size
         inside = json.loads(picture.info["clipsight"])
     assert inside["abnormal"] == ["damaged {}", "{} with flaw"]
     assert "map" not in inside

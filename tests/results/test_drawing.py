@@ -1,13 +1,19 @@
 """Drawings: sizes, what colour means, and texts of every kind without a warning."""
 
 from dataclasses import replace
+from itertools import pairwise
+from math import ceil, floor
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from clipsight.draw import Scale, arrange, heat, sheet, typeset
+from clipsight.results import Explanation
 from results.scenes import explanation
 
 LONG = "a photograph of a small fluffy grey cat that sits in front of a large computer monitor while somebody writes"
@@ -25,15 +31,100 @@ def test_overlay_has_the_size_of_the_picture_up_to_a_limit() -> None:
     assert explanation().overlay(0, size=(30, 77)).size == (77, 30)
 
 
-def test_colour_is_where_the_score_is_high_and_nowhere_else() -> None:
-    maps = torch.full((1, 6, 8), -0.1)
-    maps[0, 1, 6] = 0.2
+def test_orange_is_where_the_score_is_high_blue_where_it_is_negative_and_zero_is_clear() -> None:
+    maps = torch.zeros(1, 6, 8)
+    maps[0, 1, 6], maps[0, 4, 2] = 0.2, -0.1
     ex = explanation(("x",), grid=(6, 8), image=(96, 128), maps=maps)
-    plain = heat.backdrop(Image.fromarray(ex.image))
-    change = difference(ex.overlay(0, interpolation="nearest"), plain)
-    assert (change[16:32, 96:112] > 0).mean() > 0.95  # the patch in row 1, column 6
-    change[16:32, 96:112] = 0
+    drawn = ex.overlay(0, interpolation="nearest")
+    change = difference(drawn, heat.backdrop(Image.fromarray(ex.image)))
+    high, low = (slice(16, 32), slice(96, 112)), (slice(64, 80), slice(32, 48))
+    red, _, blue = np.moveaxis(np.asarray(drawn).astype(int), -1, 0)
+    assert (red[high] > blue[high] + 60).all()  # the patch in row 1, column 6
+    assert (blue[low] > red[low]).all()
+    assert change[low].mean() < change[high].mean() / 4  # the eye goes to what is there
+    change[high] = change[low] = 0
     assert change.max() == 0
+
+
+@given(
+    scores=arrays(
+        np.float32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.floats(-1, 1, width=32)
+    ),
+    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_pixel_has_a_score_outside_those_of_the_patches_around_it(
+    scores: np.ndarray, size: tuple[int, int]
+) -> None:
+    """Each enlarged pixel against the lowest and highest patch that its window touches."""
+    large = heat.enlarged(scores, size)
+    (h, w), (height, width) = scores.shape, size
+    for y in range(height):
+        for x in range(width):
+            around = scores[_touched(y, h, height), _touched(x, w, width)]
+            assert around.min() - 1e-6 <= large[y, x] <= around.max() + 1e-6
+
+
+def _touched(pixel: int, patches: int, pixels: int) -> slice:
+    """Patches whose centres lie nearer to the pixel's than a patch, or a pixel where these are larger."""
+    centre, reach = (pixel + 0.5) * patches / pixels - 0.5, max(1.0, patches / pixels)
+    return slice(max(ceil(centre - reach), 0), floor(min(centre + reach, patches - 1)) + 1)
+
+
+def test_a_bicubic_drawing_would_have_failed() -> None:
+    scores = np.full((8, 8), -0.1, np.float32)
+    scores[3, 3] = 0.002
+    over = np.asarray(Image.fromarray(scores).resize((80, 80), Image.Resampling.BICUBIC))
+    assert over.min() < -0.1  # the test above can fail
+    assert heat.enlarged(scores, (80, 80)).min() == np.float32(-0.1)
+
+
+def absent_map(presence: float = 0.02) -> Explanation:
+    """A map that is negative but for a few weak places, of a picture without noise."""
+    maps = torch.full((1, 14, 14), -0.04)
+    maps[0, 3:5, 3:5] = 0.002
+    made = explanation(("guitar",), maps=maps, presence=torch.tensor([presence]), image=(280, 280))
+    return replace(made, provenance=replace(made.provenance, noise_level=0.17))
+
+
+def test_noise_is_not_stretched_to_full_colour() -> None:
+    ex = absent_map(presence=0.9)
+    plain = heat.backdrop(Image.fromarray(ex.image))
+    weak = difference(ex.overlay(0), plain)
+    assert ex.scale_of(0).high == 0.17
+    assert weak.max() < 60
+    assert difference(ex.overlay(0, noise=0), plain).max() > 2 * weak.max()
+    strong = replace(ex, maps=torch.where(ex.maps > 0, 0.3, ex.maps))
+    assert strong.scale_of(0).high == pytest.approx(0.3)
+
+
+def test_what_is_absent_by_verdict_is_muted_and_badged_in_every_drawing() -> None:
+    there = explanation(("guitar",), presence=torch.tensor([0.9]), image=(280, 280))
+    absent = replace(there, presence=torch.tensor([0.1]))
+    assert (there.absent, absent.absent) == ((False,), (True,))
+    plain = heat.backdrop(Image.fromarray(there.image))
+    full, muted = (difference(one.overlay(0), plain) for one in (there, absent))
+    assert muted[60:].max() < 0.5 * full[60:].max()
+    badge = np.array([179, 55, 47])
+    assert (np.asarray(absent.overlay(0))[6:30] == badge).all(-1).sum() > 300
+    assert not (np.asarray(there.overlay(0)) == badge).all(-1).any()
+    assert difference(absent.overlay(0, verdict=False), there.overlay(0)).max() == 0
+    assert (np.asarray(absent.grid()) == badge).all(-1).sum() > 300
+    assert "absent" in absent.to_html().split("</style>")[1]
+    assert "absent" not in there.to_html().split("</style>")[1]
+
+
+def test_an_alone_map_looks_as_beside_a_present_word() -> None:
+    """The scale's floor sees to it: what is far below the noise is as clear alone as on a common scale."""
+    ex = absent_map()
+    both = explanation(
+        ("dog", "guitar"),
+        maps=torch.cat([ex.maps.clamp(max=0) + 0.17 * (ex.maps > 0), ex.maps]),
+        presence=torch.tensor([0.9, 0.02]),
+        image=(280, 280),
+    )
+    both = replace(both, image=ex.image, provenance=ex.provenance)
+    assert difference(ex.overlay(0), both.overlay("guitar", scale="shared")).max() == 0
 
 
 def test_shared_scale_leaves_the_weaker_map_paler() -> None:
@@ -41,7 +132,9 @@ def test_shared_scale_leaves_the_weaker_map_paler() -> None:
     maps[0, 1, 1], maps[1, 1, 1] = 0.4, 0.04
     ex = explanation(("strong", "weak"), grid=(4, 4), maps=maps)
     plain = heat.backdrop(Image.fromarray(ex.image))
-    own, shared = (difference(ex.overlay("weak", scale=s), plain).sum() for s in ("own", "shared"))
+    own, shared = (
+        difference(ex.overlay("weak", scale=s, verdict=False), plain).sum() for s in ("own", "shared")
+    )
     assert shared < own / 4
     assert difference(ex.overlay("strong"), ex.overlay("strong", scale="shared")).max() == 0
 
@@ -76,7 +169,9 @@ def test_patches_without_a_score_stay_clear_and_do_not_spread() -> None:
 
 def test_options_that_do_not_exist_are_refused_with_names() -> None:
     ex = explanation()
-    with pytest.raises(ValueError, match="colour map 'rainbows' is unknown; give a name of matplotlib"):
+    with pytest.raises(
+        ValueError, match="colour map 'rainbows' is unknown; give signed or a name of matplotlib"
+    ):
         ex.overlay(0, cmap="rainbows")
     with pytest.raises(ValueError, match=r"alpha 2 is outside \[0, 1\]"):
         ex.overlay(0, alpha=2)
@@ -153,8 +248,52 @@ def test_many_texts_and_unmeasured_presence() -> None:
 
 
 def test_colour_bar_ends_as_the_layer_ends() -> None:
-    bar = heat.bar(256, 3)
+    bar = heat.bar(Scale(low=0.0, high=1.0), 256, 3)
     assert bar.shape == (3, 256, 3)
-    assert bar[0, 0].tolist() == [150, 150, 150]  # the bottom of the scale is clear
+    assert len(set(bar[0, 0].tolist())) == 1  # the bottom of the scale is clear
+    signed = heat.bar(Scale(low=-1.0, high=1.0), 255, 3)[0].astype(int)
+    assert len(set(signed[127].tolist())) == 1  # so is zero
+    assert signed[0, 2] > signed[0, 0]
+    assert signed[-1, 0] > signed[-1, 2]
     layer = heat.layer(np.full((2, 2), 5.0, np.float32), Scale(low=0.0, high=1.0), (4, 4))
     assert np.asarray(layer)[0, 0, 3] == round(255 * heat.ALPHA)
+
+
+PICTURES = {
+    "light": np.full((8, 8, 3), 245, np.uint8),
+    "dark": np.full((8, 8, 3), 10, np.uint8),
+    "colourful": np.tile(
+        np.array([[220, 20, 30], [30, 180, 40], [250, 230, 20], [20, 40, 200]], np.uint8), (8, 2, 1)
+    ),
+}
+
+
+def lightness(drawn: Image.Image) -> float:
+    """What grey print makes of it: mean luma, 0 black to 255 white."""
+    return float(np.asarray(drawn.convert("L"), float).mean())
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_the_higher_the_darker_also_in_grey_print_on_any_picture(picture: np.ndarray) -> None:
+    """Signed colours are read in one way, darker is more, on light, dark and colourful pictures."""
+    base, scale = Image.fromarray(picture), Scale(low=-1.0, high=1.0)
+    parts = np.linspace(-1, 1, 21)
+    drawn = [
+        heat.lay_over(base, heat.layer(np.full((2, 2), part, np.float32), scale, base.size)) for part in parts
+    ]
+    print_grey = [lightness(one) for one in drawn]
+    clear = print_grey[10]
+    positive, negative = print_grey[10:], print_grey[10::-1]
+    assert all(after < before for before, after in pairwise(positive))
+    assert clear - positive[-1] > 75  # far from the picture's own shades: 87 lie between its black and white
+    for up, down in zip(positive[3:], negative[3:], strict=True):
+        assert clear - down < 0.6 * (clear - up)
+
+
+def test_weak_positives_differ_more_from_the_picture_than_negatives_as_seen() -> None:
+    base, scale = Image.fromarray(PICTURES["light"]), Scale(low=-1.0, high=1.0)
+    clear, up, down = (
+        heat.lay_over(base, heat.layer(np.full((2, 2), part, np.float32), scale, base.size))
+        for part in (0.0, 0.4, -0.4)
+    )
+    assert difference(up, clear).mean() > 1.5 * difference(down, clear).mean()

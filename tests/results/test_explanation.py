@@ -28,7 +28,10 @@ def test_it_is_frozen_and_names_itself() -> None:
     ex = explanation()
     with pytest.raises(FrozenInstanceError):
         ex.source = "other"  # pyright: ignore[reportAttributeAccessIssue]
-    assert repr(ex) == "Explanation('photo.jpg' 128×96, 3 texts, clip_surgery on clipsight-tiny, grid 14×14)"
+    assert repr(ex) == (
+        "Explanation('photo.jpg' 128×96: 'a dog' 0.97, 'a red car' 0.51, 'person' 0.05 absent; clip_surgery on "
+        "clipsight-tiny, grid 14×14)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,8 @@ def test_notebook_display() -> None:
     ex = explanation()
     assert ex._repr_png_().startswith(b"\x89PNG")
     shown = ex._repr_html_()
-    assert "data:image/png;base64," in shown
+    assert "data:image/jpeg;base64," in shown
+    assert len(shown) < 300_000
     assert "<script" not in shown
 
 
@@ -223,7 +224,7 @@ def test_files_that_are_no_result_are_refused(tmp_path: Path) -> None:
         Explanation.load(newer)
 
 
-def test_classification_saves_json_only(tmp_path: Path) -> None:
+def test_classification_saves_json_and_a_sheet(tmp_path: Path) -> None:
     c = Classification(
         labels=("a", "b"),
         probabilities=torch.tensor([0.25, 0.75]),
@@ -232,5 +233,5 @@ def test_classification_saves_json_only(tmp_path: Path) -> None:
         provenance=PROVENANCE,
     )
     assert json.loads(c.save(tmp_path / "c.json").read_text())["labels"] == ["a", "b"]
-    with pytest.raises(ValueError, match=r"one of \.json"):
+    with pytest.raises(ValueError, match=r"one of \.png, \.json"):
         c.save(tmp_path / "c.csv")

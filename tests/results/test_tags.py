@@ -62,7 +62,7 @@ def test_json(tmp_path):
     with pytest.raises(FileExistsError):
         tags().save(path)
     with pytest.raises(ValueError, match="suffix"):
-        tags().save(tmp_path / "t.png")
+        tags().save(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(

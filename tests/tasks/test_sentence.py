@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import clipsight
-from clipsight.bench.emoji import pixel_auroc
+from clipsight.bench.metrics import pixel_auroc
 from clipsight.errors import ClipsightWarning, Unsupported
 from clipsight.language.reading import read_captions
 from clipsight.results import SentenceView

@@ -10,16 +10,12 @@ from functools import cache
 import pytest
 
 import clipsight
-from clipsight.bench.tasks import (
-    Drawn,
-    anomaly_figures,
-    background_figures,
-    draw,
-    point_figures,
-    segmentation_figures,
-    sentence_figures,
-    tag_figures,
-)
+from clipsight.bench.task import Drawn, draw
+from clipsight.bench.tasks.anomaly import anomaly_figures
+from clipsight.bench.tasks.points import point_figures
+from clipsight.bench.tasks.segment import background_figures, segmentation_figures
+from clipsight.bench.tasks.sentence import sentence_figures
+from clipsight.bench.tasks.tag import tag_figures
 from clipsight.tasks.background import Background
 
 # sc_clip's block numbers are moved to this model's six blocks, and that is said once.

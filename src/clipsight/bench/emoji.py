@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipsight.bench.metrics import pixel_auroc
 from clipsight.features import Recipe
 from clipsight.scoring import pooled_similarity
 from clipsight.scoring.presence import presence
@@ -130,36 +131,6 @@ def judge_maps(
     scores = rearrange(drawn, "M 1 rows columns -> M (rows columns)").numpy()
     there = rearrange(part.masks, "M rows columns -> M (rows columns)")
     return pixel_auroc(scores, there), there[np.arange(len(there)), scores.argmax(1)]
-
-
-def pixel_auroc(
-    scores: Float[np.ndarray, "M pixels"], there: Bool[np.ndarray, "M pixels"]
-) -> Float[np.ndarray, " M"]:
-    """Area under the ROC curve of each row: how often a pixel that is there outscores one that is not, ties half.
-
-    By ranks (Mann and Whitney's U), a sort for each row; equals scikit-learn's `roc_auc_score`, several times faster.
-
-    Raises:
-        ValueError: a score that is not finite, or a row where all pixels are there, or none.
-    """
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            f"{int((~np.isfinite(scores)).any(1).sum())} of {len(scores)} maps hold values that are not finite; a "
-            "division by zero in the method is the usual cause. Look at lens.patch_features(x, recipe).isfinite()."
-        )
-    count = there.sum(1)
-    rest = there.shape[1] - count
-    if not (count * rest).all():
-        raise ValueError(
-            "a mask covers all pixels or none, so that there is nothing to tell apart; an object that is wholly "
-            "hidden is the usual cause. Leave its map out."
-        )
-    ordered = np.sort(scores, axis=1)
-    ranks = np.empty(len(scores))
-    for row, (values, line, mask) in enumerate(zip(scores, ordered, there, strict=True)):
-        found = values[mask]
-        ranks[row] = (np.searchsorted(line, found) + np.searchsorted(line, found, side="right")).sum() / 2
-    return (ranks - count**2 / 2) / (count * rest)
 
 
 def ready(lens: Lens, scenes: Sequence[Scene]) -> Iterator[EmojiPart]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from clipsight.cli.bench import read_part
 from clipsight.cli.bench_data import DATA, BenchmarkOptions, ChosenBenchmarks
 from clipsight.cli.bench_models import MODELS, SeveralModels, opened
 from clipsight.cli.options import JsonOutput, ModelOptions
@@ -15,8 +16,7 @@ from clipsight.cli.registry import verb
 
 if TYPE_CHECKING:
     from clipsight.bench.composition import Comparison, Report
-
-Part = tuple[int, int]
+    from clipsight.bench.runner import Share
 
 
 @Parameter(name="*")
@@ -115,20 +115,20 @@ def _documents(
 ) -> list[dict[str, Any]]:
     from clipsight.bench.composition import rows_beside
 
+    first = next(iter(reports.values()))
     return [
         {"label": label, **row}
         for label, report in reports.items()
-        for row in rows_beside(report, beside[label])
+        for row in rows_beside(report, beside[label], None if report is first else first)
     ]
 
 
 def _encode(
-    models: Mapping[str, ModelOptions], data: BenchmarkOptions, chosen: ChosenBenchmarks, part: Part
+    models: Mapping[str, ModelOptions], data: BenchmarkOptions, chosen: ChosenBenchmarks, share: "Share"
 ) -> int:
     from clipsight.bench.composition import encode
 
     assert data.cache is not None
-    index, count = part
     for label, lens in opened(dict(models)):
         with progress_bar(label) as progress:
             encode(
@@ -138,7 +138,7 @@ def _encode(
                 data.images,
                 data.cache,
                 guards=chosen.guards,
-                part=part,
+                share=share,
                 protocol=data.protocol,
                 limit=data.limit,
                 view=data.view,
@@ -148,25 +148,23 @@ def _encode(
                 progress=progress,
             )
         say(
-            f"{label}: part {index + 1} of {count} of the features is in {data.cache}. When all parts are there, run "
-            "the same command without --part to get the scores."
+            f"{label}: part {share.index + 1} of {share.count} of the features is in {data.cache}. When all parts are "
+            "there, run the same command without --part to get the scores."
         )
     return SUCCESS
 
 
-def _read_part(word: str | None, data: BenchmarkOptions) -> Part | None:
-    """(index from 0, count) of `2/4`.
+def _read_part(word: str | None, data: BenchmarkOptions) -> "Share | None":
+    """The share of the work that `2/4` means.
 
     Raises:
         UsageError: not of that form, or no cache to put the part into.
     """
     if word is None:
         return None
-    first, _, last = word.partition("/")
-    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-        raise UsageError(f"--part {word} is not a part; give 1/4 for the first of four processes, up to 4/4.")
+    share = read_part(word)
     if data.cache is None:
         raise UsageError(
             f"--part {word} computes features for other processes; say where with --cache FOLDER."
         )
-    return int(first) - 1, int(last)
+    return share

@@ -15,7 +15,12 @@ LEGEND = (
     "In percent. n: scored items, of those in the release; chance: the score of random guessing; ties: share of items "
     "with a tie, which never counts as correct (with several models, the highest)."
 )
+PAIRED_LEGEND = (
+    "↑ ↓: clearly above or below the first model on the same items (McNemar's test or a bootstrap)."
+)
 _PADDING = (0, 2, 0, 0)
+_Arrows = Mapping[str, Mapping[tuple[str, str], str]]
+"""By label of a model and (benchmark, figure), where its score differs clearly from the first model's."""
 
 
 def show_scores(reports: Mapping[str, "Report"], without: Sequence[str] = ()) -> None:
@@ -30,6 +35,7 @@ def show_scores(reports: Mapping[str, "Report"], without: Sequence[str] = ()) ->
     table.columns[0].no_wrap = True
     for label in reports:
         table.add_column(escape(label), justify="right", overflow="fold")
+    clear = {label: _clear_changes(first, report) for label, report in reports.items() if report is not first}
     for name in ("n", "chance", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
@@ -38,13 +44,15 @@ def show_scores(reports: Mapping[str, "Report"], without: Sequence[str] = ()) ->
         rows = [row for row in first.rows if row.benchmark == id]
         table.add_row(f"[bold]{id}[/]", f"[dim]{'guard' if id in first.guards else rows[0].protocol}[/]")
         for row in rows:
-            table.add_row(*_split_cells(row, reports))
+            table.add_row(*_split_cells(row, reports, clear))
         for mean in first.means:
             if mean.benchmark == id:
-                table.add_row(*_mean_cells(mean, reports), style="italic")
+                table.add_row(*_mean_cells(mean, reports, clear), style="italic")
     if ids:
         console.print(table)
         say(LEGEND, style="dim")
+        if clear:
+            say(PAIRED_LEGEND, style="dim")
     for note in dict.fromkeys(note for report in reports.values() for note in report.notes):
         say(f"note: {note}", style="dim")
     if without:
@@ -100,7 +108,14 @@ def _named(one: "PublishedScore") -> str:
     return f"{one.benchmark} {one.name}" + (f", {one.metric}" if one.metric else "")
 
 
-def _split_cells(row: "SplitRow", reports: Mapping[str, "Report"]) -> list[str]:
+def _clear_changes(first: "Report", other: "Report") -> dict[tuple[str, str], str]:
+    from clipsight.bench.composition import differences
+
+    arrows = {"up": " ↑", "down": " ↓", "same": ""}
+    return {figure: arrows[one.direction] for figure, one in differences(first, other).items()}
+
+
+def _split_cells(row: "SplitRow", reports: Mapping[str, "Report"], clear: _Arrows) -> list[str]:
     same = [
         next((r for r in report.rows if (r.benchmark, r.split) == (row.benchmark, row.split)), None)
         for report in reports.values()
@@ -117,7 +132,11 @@ def _split_cells(row: "SplitRow", reports: Mapping[str, "Report"]) -> list[str]:
     return [
         f"  {escape(row.split)}",
         row.metric + (", macro" if row.average == "macro" else ""),
-        *(_percent(None if one is None else one.score()) for one in same),
+        *(
+            _percent(None if one is None else one.score())
+            + clear.get(label, {}).get((row.benchmark, row.split), "")
+            for label, one in zip(reports, same, strict=True)
+        ),
         scored,
         f"{there[0].chance:.1f}" if there and there[0].chance is not None else "",
         f"{max(one.tie_rate or 0.0 for one in there):.2f}" if there else "",
@@ -125,8 +144,12 @@ def _split_cells(row: "SplitRow", reports: Mapping[str, "Report"]) -> list[str]:
     ]
 
 
-def _mean_cells(mean: "MeanRow", reports: Mapping[str, "Report"]) -> list[str]:
-    scores = [_percent(report.find(mean.benchmark, mean.name)) for report in reports.values()]
+def _mean_cells(mean: "MeanRow", reports: Mapping[str, "Report"], clear: _Arrows) -> list[str]:
+    scores = [
+        _percent(report.find(mean.benchmark, mean.name))
+        + clear.get(label, {}).get((mean.benchmark, mean.name), "")
+        for label, report in reports.items()
+    ]
     part = f"without {', '.join(mean.absent)}" if mean.absent and mean.score is not None else ""
     return [f"  {escape(mean.name)}", "", *scores, "", "", "", escape(part)]
 

@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING
 
 from clipsight.cli.batch import Told, answer_each
-from clipsight.cli.options import Images, ModelOptions, Templates, read_templates
+from clipsight.cli.options import SHEET_FORMATS, Images, ModelOptions, SheetOutput, Templates, read_templates
 from clipsight.cli.outcome import UsageError, say
-from clipsight.cli.paths import find_pictures
+from clipsight.cli.paths import find_pictures, plan_outputs
 from clipsight.cli.registry import verb
-from clipsight.cli.table_output import TableOutput
 from clipsight.cli.texts import TextOptions
 
 if TYPE_CHECKING:
@@ -24,12 +23,12 @@ def classify(
     templates: Templates = ("auto",),
     top: int = 5,
     model: ModelOptions = ModelOptions(),
-    output: TableOutput = TableOutput(),
+    output: SheetOutput = SheetOutput(),
 ) -> int:
     """Which of these labels fits the image best?
 
-    Prints the best label and its probability. The probabilities compare the labels with each other; they do not say
-    whether any of them is in the image.
+    Writes a sheet with the best labels, `<image's stem>.classify.png`, and prints the best one with its probability.
+    Probabilities compare the labels with each other; they do not say whether any of them is in the image.
 
     Args:
         top: Number of labels to print in the details.
@@ -58,5 +57,5 @@ def classify(
             notes=found.provenance.notes,
         )
 
-    plan = output.plan(find_pictures(pictures), "classify")
+    plan = plan_outputs(find_pictures(pictures), "classify", output, formats=SHEET_FORMATS)
     return answer_each(plan, output, open_lens=model.open, ask=ask, tell=tell, reads=(texts.texts_file,))

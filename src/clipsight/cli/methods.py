@@ -1,4 +1,4 @@
-"""`clipsight methods`: the recipes that make maps, with their sources and published numbers."""
+"""`clipsight methods`: recipes that make maps, and attributions to words, with sources and published numbers."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @verb(110)
 def methods(*, variants: bool = False, output: JsonOutput = JsonOutput()) -> int:
-    """List the methods that make maps, with their sources and published numbers.
+    """List the methods that make maps, with their sources and published numbers, and the attributions to words.
 
     Every number is a published one, with how it was obtained: read (in the method's own repository), second-hand (from
     another paper's table) or derived (by arithmetic). Our own measurements are in the documentation.
@@ -25,16 +25,22 @@ def methods(*, variants: bool = False, output: JsonOutput = JsonOutput()) -> int
     """
     output.check()
     with waiting():
+        from clipsight.attribution import attribution_ids, get_attribution
         from clipsight.features import get_recipe, recipe_ids
 
     recipes = [get_recipe(name) for name in recipe_ids(variants=variants)]
-    if output.write({"methods": [recipe.to_dict() for recipe in recipes]}):
+    attributions = {name: get_attribution(name).summary for name in attribution_ids()}
+    listed = [{"id": name, "summary": summary} for name, summary in attributions.items()]
+    if output.write({"methods": [recipe.to_dict() for recipe in recipes], "attributions": listed}):
         return SUCCESS
     for recipe in recipes:
         say(Text.assemble((recipe.id, "bold"), "  ", recipe.summary))
         for line in () if recipe.variant_of else (_where(recipe), *_origin(recipe), *_published(recipe)):
             say(line, indent=2)
         say("")
+    say("Attributions to the words of a caption, for `clipsight words --method`:")
+    for name, summary in attributions.items():
+        say(Text.assemble((name, "bold"), "  ", summary), indent=2)
     return SUCCESS
 
 

@@ -138,6 +138,18 @@ class OutputOptions:
 
 @Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True, kw_only=True)
+class SheetOutput(OutputOptions):
+    """Where results go that are a sheet to look at or plain data."""
+
+    format: Annotated[tuple[Literal["png", "json"], ...], Parameter(show_default=False)] = ()
+    """File formats to write. Defaults to the suffix of the file name given to --out, else png."""
+
+
+SHEET_FORMATS = ("png", "json")
+
+
+@Parameter(name="*", group=OUTPUT)
+@dataclass(frozen=True, kw_only=True)
 class JsonOutput:
     """Where a document goes that is printed for people unless JSON is asked for."""
 

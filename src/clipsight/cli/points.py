@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from clipsight.cli.batch import Told, answer_each
 from clipsight.cli.map_options import MAPS, MapOptions
-from clipsight.cli.options import Images, ModelOptions
+from clipsight.cli.options import SHEET_FORMATS, Images, ModelOptions, SheetOutput
 from clipsight.cli.outcome import UsageError, say
 from clipsight.cli.paths import find_pictures, plan_outputs
 from clipsight.cli.progress import waiting
 from clipsight.cli.registry import verb
-from clipsight.cli.table_output import TableOutput
 from clipsight.cli.texts import TextOptions
 
 if TYPE_CHECKING:
@@ -31,13 +30,14 @@ def points(
     sam: str | None = None,
     maps: MapOptions = MAPS,
     model: ModelOptions = ModelOptions(),
-    output: TableOutput = TableOutput(),
+    output: SheetOutput = SheetOutput(),
 ) -> int:
     """Where should a segmenter such as SAM be told to look for these words?
 
-    The details list x,y,label of each point: pixels from the top left corner; label 1 on the thing, 0 off it. A text
-    such as "dog+cat" asks for both together, so that neither gets points off it on the other. With --sam the best mask
-    of each text is written as `<image's stem>.points.<number>-<text>.png`; it is empty where there were no points.
+    Writes a sheet with the points of each text, `<image's stem>.points.png`. The details list x,y,label of each point:
+    pixels from the top left corner; label 1 on the thing, 0 off it. A text such as "dog+cat" asks for both together, so
+    that neither gets points off it on the other. With --sam the best mask of each text is written as
+    `<image's stem>.points.<number>-<text>.png`; it is empty where there were no points.
 
     Args:
         threshold: Share of the map's range, up to 1, from which a place counts as on the thing.
@@ -78,20 +78,14 @@ def points(
 
 
 def _plan(
-    pictures: Sequence[str], targets: Sequence[str], output: TableOutput, *, masks: bool
+    pictures: Sequence[str], targets: Sequence[str], output: SheetOutput, *, masks: bool
 ) -> dict[str, list[Path]]:
-    """The .json where it was asked for, and a mask for each target where there is a segmenter."""
-    asked = output.plan(pictures, "points")
-    if not masks:
-        return asked
-    places = plan_outputs(pictures, "points", output, formats=("json",))
-    slugs = [re.sub(r"[^\w+]+", "-", target).strip("-")[:40] for target in targets]
+    """The sheet or the data, and a mask for each target if there is a segmenter."""
+    plan = plan_outputs(pictures, "points", output, formats=SHEET_FORMATS)
+    slugs = [re.sub(r"[^\w+]+", "-", target).strip("-")[:40] for target in targets] if masks else []
     return {
-        picture: [
-            *asked[picture],
-            *(files[0].with_suffix(f".{k}-{slug}.png") for k, slug in enumerate(slugs, 1)),
-        ]
-        for picture, files in places.items()
+        picture: [*files, *(files[0].with_suffix(f".{k}-{slug}.png") for k, slug in enumerate(slugs, 1))]
+        for picture, files in plan.items()
     }
 
 

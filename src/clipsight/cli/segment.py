@@ -183,13 +183,13 @@ def _read_names(given: Sequence[str], file: Path | None, benchmark: str | None) 
 
 
 def _read_vocabulary(word: str) -> "Names":
-    from clipsight.language.vocabularies import VOCABULARIES, vocabulary
+    from clipsight.language.vocabularies import vocabularies, vocabulary
 
     benchmark, _, variant = word.partition(":")
-    spelt = {_plain(known): known for known in VOCABULARIES}
+    spelt = {_plain(known): known for known in vocabularies()}
     try:
         known = spelt.get(_plain(benchmark), benchmark)
-        variants = {one.lower(): one for one in VOCABULARIES.get(known, ())}
+        variants = {one.lower(): one for one in vocabularies().get(known, ())}
         return vocabulary(known, variants.get(variant.lower(), variant) if variant else "S")
     except ValueError as error:
         raise UsageError(f"--vocabulary: {error}") from error

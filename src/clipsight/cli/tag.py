@@ -4,17 +4,18 @@ from typing import TYPE_CHECKING
 
 from clipsight.cli.batch import Told, answer_each
 from clipsight.cli.options import (
+    SHEET_FORMATS,
     Images,
     ModelOptions,
     ResolutionWord,
+    SheetOutput,
     Templates,
     read_resolution,
     read_templates,
 )
 from clipsight.cli.outcome import UsageError, say
-from clipsight.cli.paths import find_pictures
+from clipsight.cli.paths import find_pictures, plan_outputs
 from clipsight.cli.registry import verb
-from clipsight.cli.table_output import TableOutput
 from clipsight.cli.texts import TextOptions
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ def tag(
     top: int = 5,
     at_least: float = 0.8,
     model: ModelOptions = ModelOptions(),
-    output: TableOutput = TableOutput(),
+    output: SheetOutput = SheetOutput(),
 ) -> int:
     """Which of these things are in the image? Several may be, or none.
 
-    Prints the labels that are present. Unlike in `classify`, labels do not compete with each other.
+    Writes a sheet with the best labels, `<image's stem>.tag.png`, and prints the labels that are present. Unlike in
+    `classify`, labels do not compete with each other.
 
     Args:
         top: Number of labels to print in the details.
@@ -63,7 +65,7 @@ def tag(
 
         return Told(verdict=_verdict(tags, at_least), details=details, notes=tags.provenance.notes)
 
-    plan = output.plan(find_pictures(pictures), "tag")
+    plan = plan_outputs(find_pictures(pictures), "tag", output, formats=SHEET_FORMATS)
     return answer_each(plan, output, open_lens=model.open, ask=ask, tell=tell, reads=(texts.texts_file,))
 
 

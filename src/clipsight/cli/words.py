@@ -58,8 +58,7 @@ def words(
     Args:
         text: The caption, in quotation marks.
         against: Foils, captions that are wrong: which words tell them apart from the caption?
-        method: `attention`, `gradcam`, `perturbation`, `gradient`, `integrated_gradients`, `chefer`, `grad_eclip`,
-            `legrad` or `shapley`.
+        method: Attribution, such as `attention`, `gradcam` or `perturbation`; `clipsight methods` lists all.
         option: Options of the method, such as `layers=all` or `op=drop`.
         span: Phrases of the caption to score as well, as text or as characters such as `2:9`.
         roles: How to find objects, attributes and relations; `rules` needs no extra package. `auto` uses the roles that

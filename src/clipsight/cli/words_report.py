@@ -175,7 +175,7 @@ def report_words(
 
 def _clear(work: Path) -> None:
     """Remove the parts of a finished run, and their folder if nothing else is in it."""
-    for part in work.glob("*-??????.npz"):
+    for part in work.glob(f"*-{'?' * 24}.npz"):
         part.unlink()
     if work.is_dir() and not any(work.iterdir()):
         work.rmdir()

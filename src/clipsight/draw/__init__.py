@@ -1,10 +1,12 @@
 """Drawings: arrays, words and numbers in, pictures out. Knows no result and no model."""
 
 from .caption import LEGEND, CaptionFacts, Row, Stretch, caption_sheet, strip
+from .drawing import Drawing, dots, stamp
 from .heat import ALPHA, CMAP, Interpolation, is_diverging
 from .palette import LOWERS, RAISES, colour, hexadecimal, signed
 from .scaling import Number, Scale, ScaleChoice, choose_scale
 from .sheet import Panel, arrange, badge, bars, colour_bar, compose, png_bytes, thumbnail
+from .tiles import Tile, contact_sheet, tile_row
 from .wording import number, printable
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "LOWERS",
     "RAISES",
     "CaptionFacts",
+    "Drawing",
     "Interpolation",
     "Number",
     "Panel",
@@ -21,6 +24,7 @@ __all__ = [
     "Scale",
     "ScaleChoice",
     "Stretch",
+    "Tile",
     "arrange",
     "badge",
     "bars",
@@ -29,12 +33,16 @@ __all__ = [
     "colour",
     "colour_bar",
     "compose",
+    "contact_sheet",
+    "dots",
     "hexadecimal",
     "is_diverging",
     "number",
     "png_bytes",
     "printable",
     "signed",
+    "stamp",
     "strip",
     "thumbnail",
+    "tile_row",
 ]

@@ -79,7 +79,7 @@ def beside(*blocks: Block, gap: Number = 0, shares: Sequence[Number] = (), align
 
 
 def flow(pieces: Sequence[Image.Image | int], lead: int) -> Block:
-    """Pieces of one height set like words, in lines `lead` pixels apart; a number is a blank, none where a line begins."""
+    """Pieces of one height set like words, in lines `lead` pixels apart; a number is a blank, not drawn first."""
 
     def drawn(width: int) -> Image.Image:
         places, x, line = [], 0, 0

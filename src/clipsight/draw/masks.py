@@ -18,6 +18,7 @@ SEARCH_SIDE = 480  # places for names are looked for at this size
 FINER = 2  # edges are drawn at this scale and made smooth by averaging
 ENTRY, SWATCH, LINE = 270, 18, 27
 CLEAR = (205, 205, 205)  # the swatch of what is not coloured
+BLACK = 60  # of the picture under areas, which would hide it if it were paler
 
 
 def layer(
@@ -70,7 +71,7 @@ def overlay(
     contours: bool,
 ) -> Image.Image:
     """The greyed picture at `size` = (H, W) with its classes, and `names` (number, text) written where they fit."""
-    drawn = heat.lay_over(heat.fit(image, size), layer(numbers, size, alpha=alpha, contours=contours))
+    drawn = heat.lay_over(heat.fit(image, size), layer(numbers, size, alpha=alpha, contours=contours), BLACK)
     pen, taken = ImageDraw.Draw(drawn), []
     letters = float(np.clip(max(size) / 38, 11, 26))
     for number, name in names:

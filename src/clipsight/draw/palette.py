@@ -37,7 +37,7 @@ def hatched(numbers: Integer[np.ndarray, "H W"], period: int) -> Bool[np.ndarray
     """Where the stripes of each pixel's class let the picture through; stripes come every `period` pixels or wider."""
     styles = np.maximum(numbers, 0) // len(DISTINCT)
     out = np.zeros(numbers.shape, bool)
-    down, across = np.indices(numbers.shape, sparse=True)
+    down, across = np.ogrid[: numbers.shape[0], : numbers.shape[1]]
     for style in np.unique(styles[styles > 0]).tolist():
         cycle, slope = divmod(style - 1, len(_SLOPES))
         every = period * (cycle + 1)

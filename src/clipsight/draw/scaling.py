@@ -23,6 +23,11 @@ class Scale:
     note: str = ""
 
     @property
+    def signed(self) -> bool:
+        """True when zero is the middle: the scale shows scores above and below it."""
+        return self.high > 0 and self.low == -self.high
+
+    @property
     def flat(self) -> bool:
         """True when there is nothing to tell apart: everything is drawn as `low`."""
         return not self.high > self.low
@@ -36,13 +41,27 @@ class Scale:
 
 
 def choose_scale(
-    scores: np.ndarray, everything: np.ndarray, choice: ScaleChoice, *, zero: bool, symmetric: bool = False
+    scores: np.ndarray,
+    everything: np.ndarray,
+    choice: ScaleChoice,
+    *,
+    zero: bool,
+    symmetric: bool = False,
+    signed: bool = False,
+    noise: Number = 0.0,
 ) -> Scale:
     """The scale for one map `scores`, given all maps of the result as `everything`.
 
-    `zero`: zero has a meaning (a contrast was subtracted), so colour starts there and not at the
-    lowest score: a place below zero is one where the contrast fits better. `symmetric`: for diverging
-    colour maps, from -m to m.
+    Args:
+        scores: of the map that is drawn.
+        everything: of all maps, for "shared".
+        choice: "own", "shared" or (low, high).
+        zero: zero has a meaning (a contrast was subtracted), so colour starts there and not at the lowest score: a
+            place below zero is one where the contrast fits better.
+        symmetric: for diverging colour maps, from -m to m where m is the largest score of either sign.
+        signed: where zero has a meaning, from -m to m where m is the highest score: what lies below -m is clipped, so
+            that strong negative places do not fade the positive ones.
+        noise: scores of this size are noise. The scale never reaches from nothing to full colour in less.
 
     Errors: ValueError for a `choice` that is neither "own", "shared" nor (low, high) with low < high.
     """
@@ -59,10 +78,12 @@ def choose_scale(
     if _constant(low, high):
         return Scale(low=low, high=low, note=note)
     if symmetric:
-        high = max(abs(low), abs(high))
+        high = max(abs(low), abs(high), noise)
         return Scale(low=-high, high=high, note=note)
     if zero:
-        low, high = 0.0, max(high, 0.0)
+        high = max(high, noise, 0.0) or (-low if signed else 0.0)
+        low = -high if signed else 0.0
+    high = max(high, low + noise)
     return Scale(low=low, high=high, clipped=float(finite.min()) < low, note=note)
 
 

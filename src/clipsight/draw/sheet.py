@@ -140,7 +140,7 @@ def badge(presence: Number, *, absent: bool = False) -> Block:
     """Presence as a coloured field; "absent" by verdict says so in words, for eyes and prints without colour."""
     if not isfinite(presence):
         return pill("presence not measured", GREY)
-    colour = RED if absent else GREEN if presence >= 0.5 else AMBER
+    colour = RED if absent else GREEN if presence >= 0.6 else AMBER
     return pill(f"absent · presence {presence:.2f}" if absent else f"presence {presence:.2f}", colour)
 
 
@@ -158,7 +158,7 @@ def colour_bar(
             out.paste(paper(full, 9, GREY))
             write(pen, (0, baseline), f"flat · {unit}", SMALL, QUIET)
             return out
-        out.paste(Image.fromarray(heat.bar(full, 9, cmap=cmap, alpha=alpha)))
+        out.paste(Image.fromarray(heat.bar(scale, full, 9, cmap=cmap, alpha=alpha)))
         low, high = (number(end) if end else "0" for end in (scale.low, scale.high))
         low = f"≤ {low}" if scale.clipped else low
         write(pen, (0, baseline), low, SMALL, QUIET)

@@ -51,12 +51,13 @@ class Row:
                 raise BadRow(f"the record is {_kind(self.value)}, not an object")
             if name not in self.value:
                 raise BadRow(f"{name!r} is missing")
+            value = self.value[name]
         else:
             if not isinstance(self.value, list):
                 raise BadRow(f"the record is {_kind(self.value)}, not a list")
             if name >= len(self.value):
                 raise BadRow(f"it has no element {name}")
-        value = self.value[name]
+            value = self.value[name]
         if isinstance(value, Spoiled):
             raise BadRow(f"{name!r}: {value.reason}")
         return value

@@ -13,11 +13,14 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipsight.draw import Number, Scale, ScaleChoice, choose_scale, heat, number, png_bytes, printable
+from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, heat, number, printable
+from clipsight.untrusted import strings
 
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .points import peak
 from .provenance import Provenance
+from .sheets import anomaly_sheet
+from .shown import Shown
 
 RANK_ONLY = (
     "Made without a temperature: the values lie near 0.5 whatever is seen; they order places and pictures, and are no "
@@ -26,7 +29,7 @@ RANK_ONLY = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Anomaly:
+class Anomaly(Shown):
     """One picture of a thing, with the share of "damaged" against "whole" at every pixel the model saw.
 
     Not claimed: a decision. `score` orders pictures of the same thing; where "damaged" begins must be learnt from
@@ -56,7 +59,8 @@ class Anomaly:
     def __post_init__(self) -> None:
         """Refuse fields that do not fit each other."""
         for name in ("views", "normal", "abnormal", "losses"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if name == "losses" else strings(value, name))
         wanted = {"map": self.provenance.size, "view_scores": (len(self.views),)}
         for name, shape in wanted.items():
             value = getattr(self, name)
@@ -80,8 +84,9 @@ class Anomaly:
         height, width = self.image.shape[:2]
         mark = ", ranks only" if self.rank_only else ""
         return (
-            f"Anomaly({self.source or 'picture'!r} {width}×{height}, {self.name!r}, score {self.score:.4g}{mark}, "
-            f"{len(self.views)} views)"
+            f"Anomaly({self.source or 'picture'!r} {width}×{height}: {self.name!r}, score {self.score:.4g}{mark}; "
+            f"{self.provenance.method} on {self.provenance.model}, {len(self.views)} "
+            f"view{'' if len(self.views) == 1 else 's'})"
         )
 
     @property
@@ -126,17 +131,23 @@ class Anomaly:
         size: tuple[int, int] | None = None,
         interpolation: heat.Interpolation = "bilinear",
     ) -> Image.Image:
-        """The map over the greyed picture, RGB, at `size` = (H, W) or the picture's own size.
+        """The map over the pale picture, RGB, at `size` = (H, W) or the picture's own size.
 
         "own" stretches colour from the map's lowest to its highest value, so that a whole piece is coloured too.
         """
-        picture = Image.fromarray(self.image)
-        target = size or (picture.height, picture.width)
-        chosen = self.scale(scale, cmap=cmap)
-        colour = heat.layer(
-            self.map.numpy(), chosen, target, cmap=cmap, alpha=alpha, interpolation=interpolation
-        )
-        return heat.lay_over(heat.fit(picture, target), colour)
+        drawing = Drawing(scale=scale, cmap=cmap, alpha=alpha, interpolation=interpolation)
+        picture, chosen = Image.fromarray(self.image), self.scale(scale, cmap=cmap)
+        return drawing.over(picture, self.map.numpy(), chosen, size or (picture.height, picture.width))
+
+    def grid(
+        self, *, scale: ScaleChoice = "own", cmap: str = heat.CMAP, alpha: Number = heat.ALPHA
+    ) -> Image.Image:
+        """The picture beside its map on one sheet, with score, colour bar and how it was made; RGB."""
+        return anomaly_sheet(self, Drawing(scale=scale, cmap=cmap, alpha=alpha))
+
+    def lines(self) -> list[str]:
+        """Score and highest place, and how far to trust them."""
+        return [self.line(), printable(self.trust)]
 
     def line(self) -> str:
         """One line for a terminal: thing, score, highest place."""
@@ -163,8 +174,8 @@ class Anomaly:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the result; the suffix chooses the format. Gives back the path.
 
-        .png the overlay, with everything but the map inside the file · .npz everything, for `load` · .json everything
-        but the picture. Errors as for `Explanation.save`.
+        .png the sheet of `grid()`, with everything but the map inside the file · .npz everything, for `load` · .json
+        everything but the picture. Errors as for `Explanation.save`.
         """
         suffix = suffix_of(path, (".png", ".npz", ".json"))
         with atomic_write(path, overwrite=overwrite) as file:
@@ -184,23 +195,21 @@ class Anomaly:
         """
         names = ("image", "map", "view_scores", "score", "losses")
         meta, arrays = read_npz(path, names, kind="anomaly")
-        try:
+        with naming(path):
             return cls(
                 image=arrays["image"],
                 name=meta["name"],
                 map=torch.from_numpy(arrays["map"]),
                 score=float(arrays["score"]),
                 view_scores=torch.from_numpy(arrays["view_scores"]),
-                views=tuple(meta["views"]),
+                views=strings(meta["views"], "views"),
                 temperature=meta["temperature"],
-                normal=tuple(meta["normal"]),
-                abnormal=tuple(meta["abnormal"]),
+                normal=strings(meta["normal"], "normal"),
+                abnormal=strings(meta["abnormal"], "abnormal"),
                 losses=tuple(arrays["losses"].tolist()),
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of an anomaly result: {error}.") from error
 
     def _meta(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("name", "temperature", "source")}
@@ -217,9 +226,5 @@ class Anomaly:
             "losses": np.array(self.losses, np.float64),
         }
 
-    def _png(self) -> bytes:
-        settings = {key: value for key, value in self.to_dict().items() if key != "map"}
-        return png_bytes(self.overlay(), json_bytes(settings).decode().strip())
-
-    def _repr_png_(self) -> bytes:
-        return self._png()
+    def _settings(self) -> dict[str, Any]:
+        return {key: value for key, value in self.to_dict().items() if key != "map"}

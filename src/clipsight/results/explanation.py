@@ -2,7 +2,6 @@
 
 import operator
 import os
-from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,22 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipsight.draw import Number, Scale, ScaleChoice, choose_scale, heat, number, png_bytes, printable
-from clipsight.report import render
+from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, heat, number, printable, stamp
+from clipsight.draw.sheet import RED
+from clipsight.untrusted import strings
 
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .pages import explanation_page
 from .points import Points, joint_points, peak, similarity_to_points
 from .provenance import Provenance
-from .sheets import explanation_sheet
+from .sheets import ABSENT_BELOW, explanation_sheet
+from .shown import Shown
 
 SUFFIXES = (".png", ".npz", ".json", ".html")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Explanation:
+class Explanation(Shown):
     """One picture, T texts and for each a map of raw signed scores, with how they were made.
 
     The maps cover the whole picture: patch (row, column) of an h×w grid covers the pixels
@@ -56,8 +57,8 @@ class Explanation:
 
     def __post_init__(self) -> None:
         """Refuse fields that do not fit each other."""
-        object.__setattr__(self, "texts", tuple(self.texts))
-        object.__setattr__(self, "trust", tuple(self.trust))
+        object.__setattr__(self, "texts", strings(self.texts, "texts"))
+        object.__setattr__(self, "trust", strings(self.trust, "trust"))
         image = self.image
         if (
             not isinstance(image, np.ndarray)
@@ -95,11 +96,15 @@ class Explanation:
             )
 
     def __repr__(self) -> str:
-        """One line: picture, texts, method, model, grid."""
+        """One line: picture, the first texts with their presence, method, model, grid."""
         height, width = self.image.shape[:2]
         h, w = self.provenance.grid
+        said = ", ".join(
+            f"{text!r} {_verdict(p)}" for text, p in zip(self.texts[:3], self.presence.tolist(), strict=False)
+        )
+        more = f" and {len(self.texts) - 3} more" if len(self.texts) > 3 else ""
         return (
-            f"Explanation({self.source or 'picture'!r} {width}×{height}, {len(self.texts)} texts, "
+            f"Explanation({self.source or 'picture'!r} {width}×{height}: {said}{more}; "
             f"{self.provenance.method} on {self.provenance.model}, grid {h}×{w})"
         )
 
@@ -125,7 +130,8 @@ class Explanation:
     def upsample(self, size: tuple[int, int] | None = None, mode: str = "bilinear") -> Float[Tensor, "T H W"]:
         """Raw signed scores at `size` = (H, W) pixels, the picture's own unless given.
 
-        `mode`: "bilinear" or "bicubic" (align_corners False), or "nearest". Takes 4·T·H·W bytes.
+        `mode`: "bilinear" or "bicubic" (align_corners False), or "nearest". Bilinear scores, which drawings show too,
+        lie within those of the patches around; bicubic ones overshoot beside edges. Takes 4·T·H·W bytes.
         """
         if mode not in ("bilinear", "bicubic", "nearest"):
             raise ValueError(f"mode {mode!r} is unknown; give bilinear, bicubic or nearest.")
@@ -134,16 +140,37 @@ class Explanation:
         exact = "nearest-exact" if mode == "nearest" else mode
         return F.interpolate(self.maps[None], target, mode=exact, align_corners=corners)[0]
 
-    def scale_of(self, text: str | int, scale: ScaleChoice = "own", *, cmap: str = heat.CMAP) -> Scale:
+    @property
+    def absent(self) -> tuple[bool, ...]:
+        """For each text whether it is absent by verdict: its presence was measured and is below 0.4."""
+        return tuple(p < ABSENT_BELOW for p in self.presence.tolist())
+
+    def scale_of(
+        self,
+        text: str | int,
+        scale: ScaleChoice = "own",
+        *,
+        cmap: str = heat.CMAP,
+        noise: Number | None = None,
+    ) -> Scale:
         """The scores that a drawing shows as nothing and as full colour.
 
         "own": from the text's lowest score to its highest; "shared": over all texts; or (low, high).
-        Where a contrast was subtracted zero has a meaning, and colour starts at zero. A diverging colour
-        map is centred on zero.
+        Where a contrast was subtracted zero has a meaning, and colour starts at zero: orange above it, blue below, as
+        strong as the highest score. A diverging colour map is centred on zero.
+        `noise`: scores of this size are noise, and no scale is narrower; by default `provenance.noise_level`.
         """
         everything = self.maps.numpy()
         zero, symmetric = self.provenance.contrast != "none", heat.is_diverging(cmap)
-        return choose_scale(everything[self.index(text)], everything, scale, zero=zero, symmetric=symmetric)
+        return choose_scale(
+            everything[self.index(text)],
+            everything,
+            scale,
+            zero=zero,
+            symmetric=symmetric,
+            signed=cmap == heat.CMAP,
+            noise=self.provenance.noise_level if noise is None else noise,
+        )
 
     def overlay(
         self,
@@ -154,21 +181,22 @@ class Explanation:
         alpha: Number = heat.ALPHA,
         size: tuple[int, int] | None = None,
         interpolation: heat.Interpolation = "bilinear",
+        noise: Number | None = None,
+        verdict: bool = True,
     ) -> Image.Image:
-        """The map of one text over the greyed picture, RGB.
+        """The map of one text over the pale picture, RGB.
 
         `size` = (H, W) pixels; by default the picture's own, at most 1600 on the long side. `alpha`: opacity
-        of the highest score; lower scores are more transparent. `cmap`: a name of matplotlib; diverging
-        ones (RdBu_r) also show negative scores. `interpolation`: "nearest" shows the patches themselves.
+        of the highest score; lower scores are more transparent. `cmap`: "signed" (orange above zero, blue below), or a
+        name of matplotlib. `interpolation`: "nearest" shows the patches themselves. `noise`: see `scale_of`.
+        `verdict`: mute the map of a text that is absent by verdict, and say so in the corner.
         """
-        picture = Image.fromarray(self.image)
-        size = size or heat.limited(picture)
-        row = self.index(text)
-        chosen = self.scale_of(row, scale, cmap=cmap)
-        colour = heat.layer(
-            self.maps[row].numpy(), chosen, size, cmap=cmap, alpha=alpha, interpolation=interpolation
-        )
-        return heat.lay_over(heat.fit(picture, size), colour)
+        picture, row = Image.fromarray(self.image), self.index(text)
+        drawing = Drawing(scale=scale, cmap=cmap, alpha=alpha, interpolation=interpolation, noise=noise)
+        absent = verdict and self.absent[row]
+        chosen = self.scale_of(row, scale, cmap=cmap, noise=noise)
+        out = drawing.over(picture, self.maps[row].numpy(), chosen, size or heat.limited(picture), absent)
+        return stamp(out, f"absent {float(self.presence[row]):.2f}", RED) if absent else out
 
     def grid(
         self,
@@ -178,14 +206,20 @@ class Explanation:
         alpha: Number = heat.ALPHA,
         columns: int | None = None,
         interpolation: heat.Interpolation = "bilinear",
+        noise: Number | None = None,
     ) -> Image.Image:
         """The picture and every text's overlay on one sheet, RGB, about 1,480 pixels wide.
 
         Each map has its colour bar with units, its presence and its trust line; the foot says how all
-        were made. Options as for `overlay`; the shared scale makes maps comparable by eye, so that an absent
-        word stays grey beside a present one. `columns` is chosen for the picture's shape unless given.
+        were made. Options as for `overlay`; the shared scale makes maps comparable by eye, and what is absent by
+        verdict is muted. `columns` is chosen for the picture's shape unless given.
         """
-        return explanation_sheet(self, scale, cmap, alpha, columns, interpolation)
+        drawing = Drawing(scale=scale, cmap=cmap, alpha=alpha, interpolation=interpolation, noise=noise)
+        return explanation_sheet(self, drawing, columns)
+
+    def lines(self) -> list[str]:
+        """For each text one line: presence, similarity, highest place."""
+        return [summary_line(self, row) for row in range(len(self.texts))]
 
     def points(self, text: str | int, *, threshold: Number = 0.8, downsample: int = 2) -> Points:
         """Prompt points for a segmenter, in (x, y) pixels of the original picture.
@@ -205,10 +239,10 @@ class Explanation:
         if len(parts) > 1:
             maps = [self[part] for part in parts]
             xy, labels = joint_points(maps, size, threshold=threshold, downsample=downsample)
-            return Points(text=str(text), xy=xy, labels=labels)
+            return Points(text=str(text), xy=xy, labels=labels, image=self.image, source=self.source)
         row = self.index(text)
         xy, labels = similarity_to_points(self.maps[row], size, threshold=threshold, downsample=downsample)
-        return Points(text=self.texts[row], xy=xy, labels=labels)
+        return Points(text=self.texts[row], xy=xy, labels=labels, image=self.image, source=self.source)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the picture.
@@ -265,20 +299,18 @@ class Explanation:
         Errors: FileNotFoundError; ValueError when it is not such a file or from a newer clipsight.
         """
         meta, arrays = read_npz(path, ("image", "maps", "similarity", "presence"), kind="explanation")
-        try:
+        with naming(path):
             return cls(
                 image=arrays["image"],
-                texts=tuple(meta["texts"]),
+                texts=strings(meta["texts"], "texts"),
                 maps=torch.from_numpy(arrays["maps"]),
                 similarity=torch.from_numpy(arrays["similarity"]),
                 presence=torch.from_numpy(arrays["presence"]),
                 presence_reason=meta["presence_reason"],
-                trust=tuple(meta["trust"]),
+                trust=strings(meta["trust"], "trust"),
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of an explanation: {error}.") from error
 
     def _meta(self) -> dict[str, Any]:
         words = ("texts", "presence_reason", "trust", "source")
@@ -289,16 +321,14 @@ class Explanation:
         tensors = {name: getattr(self, name).numpy() for name in ("maps", "similarity", "presence")}
         return {"image": self.image, **tensors}
 
-    def _png(self) -> bytes:
-        settings = {k: v for k, v in self.to_dict().items() if k != "maps"}
-        return png_bytes(self.grid(), json_bytes(settings).decode().strip())
+    def _settings(self) -> dict[str, Any]:
+        return {k: v for k, v in self.to_dict().items() if k != "maps"}
 
-    def _repr_png_(self) -> bytes:
-        return self._png()
 
-    def _repr_html_(self) -> str:
-        png = f"data:image/png;base64,{b64encode(self._png()).decode()}"
-        return render("sheet.notebook.j2", alt=repr(self), png=png, made=self.provenance.rows())
+def _verdict(presence: float) -> str:
+    if presence != presence:
+        return "presence not measured"
+    return f"{presence:.2f}{' absent' if presence < ABSENT_BELOW else ''}"
 
 
 def summary_line(explanation: Explanation, text: str | int) -> str:

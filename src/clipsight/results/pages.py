@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from clipsight.draw import LEGEND, LOWERS, RAISES, CaptionFacts, heat, number, printable, thumbnail
+from clipsight.draw import LEGEND, LOWERS, RAISES, CaptionFacts, Drawing, heat, number, printable, thumbnail
 from clipsight.report import data_uri, render
 
 from .io import json_numbers
@@ -27,15 +27,18 @@ def explanation_page(explanation: "Explanation", scale: "ScaleChoice") -> str:
     """The picture, its maps one at a time, verdicts, and how they were made."""
     picture = Image.fromarray(explanation.image)
     side = min(max(max(picture.size), PICTURE_SIDE[0]), PICTURE_SIDE[1])
+    photo = thumbnail(picture, (side, side))
     height, width = explanation.image.shape[:2]
     shrink = LAYER_SIDE / max(height, width)
     size = max(round(height * shrink), 1), max(round(width * shrink), 1)
-    maps, texts = [], []
+    drawing, maps, texts = Drawing(scale=scale), [], []
     for k, text in enumerate(explanation.texts):
         own, presence = explanation.scale_of(k, scale), float(explanation.presence[k])
+        absent = explanation.absent[k]
         maps.append(
             {
-                "layer": data_uri(heat.layer(explanation.maps[k].numpy(), own, size)),
+                "layer": data_uri(drawing.layer(explanation.maps[k].numpy(), own, size, absent)),
+                "bar": data_uri(Image.fromarray(heat.bar(own, 256, 1, alpha=drawing.opacity(absent)))),
                 "low": "flat"
                 if own.flat
                 else ("≤ " if own.clipped else "") + (number(own.low) if own.low else "0"),
@@ -45,12 +48,12 @@ def explanation_page(explanation: "Explanation", scale: "ScaleChoice") -> str:
             }
         )
         known = presence if isfinite(presence) else None
-        texts.append({"text": printable(text), "presence": known, "absent": False})
+        texts.append({"text": printable(text), "presence": known, "absent": absent})
     return render(
         "explanation.html.j2",
         name=printable(explanation.source) if explanation.source else "picture",
-        photo=data_uri(heat.backdrop(thumbnail(picture, (side, side))), "JPEG"),
-        bar=data_uri(Image.fromarray(heat.bar(256, 1))),
+        photo=data_uri(heat.backdrop(photo), "JPEG"),
+        original=data_uri(photo, "JPEG"),
         texts=texts,
         legend=explanation.presence_reason or "presence, 0 to 1",
         data={"unit": explanation.provenance.unit, "size": [height, width], "texts": maps},

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
 from torch import Tensor
 
 from clipsight.draw import Number
+
+from .sheets import points_sheet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +28,8 @@ class Points:
     text: str
     xy: Int[np.ndarray, "P 2"]
     labels: Int[np.ndarray, "P"]
+    image: UInt8[np.ndarray, "H W 3"] | None = None  # the picture, RGB; None if it was not kept
+    source: str = ""  # name of the picture, "" if unknown
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -33,6 +38,15 @@ class Points:
                 f"points need xy of shape (P, 2) and labels of shape (P,), got {self.xy.shape} and "
                 f"{self.labels.shape}."
             )
+
+    def __repr__(self) -> str:
+        """One line: text and how many points of each kind."""
+        on, off = len(self.positives), len(self.negatives)
+        return f"Points({self.text!r}: {on} on it, {off} off it" + (")" if len(self) else "; no clear peak)")
+
+    def grid(self) -> Image.Image:
+        """The picture beside its points on one sheet, RGB; ValueError without a picture."""
+        return points_sheet(self)
 
     @property
     def positives(self) -> Int[np.ndarray, "Q 2"]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipsight.draw.wording import printable
+from clipsight.untrusted import strings
 
 MOST_NAMES = 12  # of a contrast, in a table; the .json has all
 CONTRASTS = ("none", "labels", "empty", "names")
@@ -32,6 +33,9 @@ class Provenance:
     size: tuple[int, int]  # (H, W) pixels that the model saw
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()  # fallbacks, limits and warnings, one plain sentence each
+    noise_level: float | int = (
+        0.0  # size of scores where nothing is; drawings' scales are no narrower; 0 if unknown
+    )
     activation: str = ""  # what ran and who said so: "QuickGELU, by the tag 'openai'"; "" in old files
 
     def __post_init__(self) -> None:
@@ -51,7 +55,7 @@ class Provenance:
                 ) from error
             object.__setattr__(self, name, plain)
         for name in ("templates", "contrast_texts", "notes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, strings(getattr(self, name), f"provenance.{name}"))
         for name in ("grid", "size"):
             h, w = getattr(self, name)
             object.__setattr__(self, name, (int(h), int(w)))
@@ -77,14 +81,15 @@ class Provenance:
             fingerprint=data["fingerprint"],
             method=data["method"],
             settings=data["settings"],
-            templates=tuple(data["templates"]),
+            templates=strings(data["templates"], "templates"),
             contrast=data["contrast"],
-            contrast_texts=tuple(data["contrast_texts"]),
+            contrast_texts=strings(data["contrast_texts"], "contrast_texts"),
             grid=(h, w),
             size=(height, width),
             versions=data["versions"],
-            notes=tuple(data.get("notes", ())),
+            notes=strings(data.get("notes", ()), "notes"),
             activation=data.get("activation", ""),
+            noise_level=float(data.get("noise_level", 0.0)),
         )
 
     def rows(self) -> list[tuple[str, str]]:
@@ -103,6 +108,7 @@ class Provenance:
             ("templates", " | ".join(self.templates) or "texts as given"),
             ("grid", f"{h} rows × {w} columns"),
             ("seen at", f"{width} × {height} px"),
+            *([("noise level", f"{self.noise_level:.3g}")] if self.noise_level else []),
             ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
         ]
         return rows + [("note", note) for note in self.notes]

@@ -12,20 +12,22 @@ from jaxtyping import Bool, Float, Int32, Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipsight.draw import Number, png_bytes
+from clipsight.draw import Number, printable
 from clipsight.draw.palette import Colour, colour, hexadecimal
+from clipsight.untrusted import strings
 
 from . import mask_files
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .provenance import Provenance
 from .sheets import NOTHING as NOTHING
 from .sheets import segmentation_overlay, segmentation_sheet
+from .shown import Shown
 
 SUFFIXES = (".png", ".npz", ".json", ".geojson")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Segmentation:
+class Segmentation(Shown):
     """One picture and the class of each of its pixels, at the size of the picture, with how they were made.
 
     A class is as likely at a pixel as its likeliest word under a softmax over all words: the numbers say which of the
@@ -54,8 +56,8 @@ class Segmentation:
 
     def __post_init__(self) -> None:
         """Refuse fields that do not fit each other."""
-        object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "words", tuple(tuple(words) for words in self.words))
+        object.__setattr__(self, "classes", strings(self.classes, "classes"))
+        object.__setattr__(self, "words", tuple(strings(words, "words of a class") for words in self.words))
         if (
             self.image.dtype != np.uint8
             or self.image.ndim != 3
@@ -157,6 +159,17 @@ class Segmentation:
     def grid(self, *, alpha: Number = 0.5) -> Image.Image:
         """The picture beside its overlay with a legend of areas and probabilities, and how they were made; RGB."""
         return segmentation_sheet(self, alpha)
+
+    def lines(self) -> list[str]:
+        """For each class with pixels one line: its share, its mean probability; then the notes."""
+        return [
+            *(
+                f"{printable(name)}: {self.areas[self.index(name)]:.1%} of the pixels, probability "
+                f"{self.scores[self.index(name)]:.2f}"
+                for name in self.present
+            ),
+            *(f"note: {printable(note)}" for note in self.notes),
+        ]
 
     def rle(self, name: str | int) -> dict[str, Any]:
         """The mask in COCO's compressed run lengths, ready for JSON; needs pycocotools (ImportError says how)."""
@@ -272,18 +285,16 @@ class Segmentation:
         """
         names = ("image", "labels", "probability", "scores", "areas")
         meta, arrays = read_npz(path, names, kind="segmentation")
-        try:
+        with naming(path):
             return cls(
                 image=arrays.pop("image"),
                 **{name: torch.from_numpy(value) for name, value in arrays.items()},
-                classes=tuple(meta["classes"]),
-                words=tuple(map(tuple, meta["words"])),
+                classes=strings(meta["classes"], "classes"),
+                words=tuple(strings(words, "words of a class") for words in meta["words"]),
                 background=meta["background"],
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of a segmentation: {error}.") from error
 
     def _meta(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("classes", "words", "background", "source")}
@@ -299,6 +310,3 @@ class Segmentation:
         about["values"] = {str(k + 1 - self.background): self.classes[k] for k in foreground}
         settings = json_bytes(about).decode().strip()
         return mask_files.label_png(self.index_map(), [self.colour(k) for k in foreground], settings)
-
-    def _repr_png_(self) -> bytes:
-        return png_bytes(self.grid(), json_bytes(self.provenance.to_dict()).decode().strip())

@@ -13,11 +13,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipsight.draw import number, png_bytes, printable
+from clipsight.draw import number, printable
+from clipsight.untrusted import strings
 
 from .explanation import Explanation
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .provenance import Provenance
+from .shown import Shown
 
 SUFFIXES = (".png", ".npz", ".json", ".html")
 TRUST = "The features of single words were never trained to match pictures; read this map as a hint."
@@ -42,7 +44,7 @@ class SentenceWord:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SentenceView:
+class SentenceView(Shown):
     """A picture asked with each word of a sentence.
 
     Scores are raw and signed. Arrays are not copied: treat them as read-only.
@@ -127,6 +129,10 @@ class SentenceView:
         order = self.scores.argsort(descending=True, stable=True)[: max(k, 0)]
         return [(self.words[index].text, float(self.scores[index])) for index in order.tolist()]
 
+    def lines(self) -> list[str]:
+        """The words with their scores, highest first; then how far to trust them."""
+        return [*(f"{printable(word)}: {number(score)}" for word, score in self.top(len(self))), TRUST]
+
     @cached_property
     def explanation(self) -> Explanation:
         """The words' maps as an `Explanation` with the words as texts, for drawings and points."""
@@ -144,7 +150,7 @@ class SentenceView:
         )
 
     def overlay(self, word: str | int, **how: Any) -> Image.Image:
-        """The map of one word over the greyed picture; options as for `Explanation.overlay`."""
+        """The map of one word over the pale picture; options as for `Explanation.overlay`."""
         return self.explanation.overlay(self.index(word), **how)
 
     def grid(self, **how: Any) -> Image.Image:
@@ -176,7 +182,7 @@ class SentenceView:
             elif suffix == ".html":
                 file.write(self.to_html().encode("utf-8", "backslashreplace"))
             else:
-                file.write(self._repr_png_())
+                file.write(self._png())
         return Path(path)
 
     @classmethod
@@ -187,11 +193,11 @@ class SentenceView:
             FileNotFoundError; ValueError: not such a file, or from a newer clipsight.
         """
         meta, arrays = read_npz(path, ("image", "matrix", "maps"), kind="sentence")
-        try:
+        with naming(path):
             return cls(
                 image=arrays["image"],
                 sentence=meta["sentence"],
-                tokens=tuple(meta["tokens"]),
+                tokens=strings(meta["tokens"], "tokens"),
                 words=tuple(
                     SentenceWord(
                         text=word["text"],
@@ -206,8 +212,6 @@ class SentenceView:
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of a sentence view: {error}.") from error
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -220,8 +224,5 @@ class SentenceView:
             "provenance": self.provenance.to_dict(),
         }
 
-    def _repr_png_(self) -> bytes:
-        return png_bytes(self.grid(), json_bytes(self._meta()).decode().strip())
-
-    def _repr_html_(self) -> str:
-        return self.explanation._repr_html_()
+    def _settings(self) -> dict[str, Any]:
+        return self._meta()

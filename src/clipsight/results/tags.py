@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 
 from clipsight.draw import number, printable
 
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, suffix_of
 from .provenance import Provenance
-
-THERE = 0.8
-"""The presence from which a label counts as there.
-
-Of many labels some are at 0.5 by chance; precision and recall at this value are in docs/tasks_measured.md.
-"""
+from .sheets import THERE, tags_sheet
+from .shown import Shown
 
 
 class Tag(NamedTuple):
@@ -30,7 +28,7 @@ class Tag(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tags:
+class Tags(Shown):
     """Labels with scores that do not compete for one probability: none may be there, or several.
 
     `scores` can be compared across pictures asked with the same list, and are no probabilities; `presence` is measured
@@ -45,6 +43,7 @@ class Tags:
     presence: Float[Tensor, " T"]  # in [0, 1]; NaN where it could not be measured
     presence_reason: str  # why presence is NaN, "" if it is not
     source: str  # name of the picture, "" if unknown
+    image: UInt8[np.ndarray, "H W 3"] | None = None  # the picture, RGB; None if it was not kept
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -64,9 +63,9 @@ class Tags:
             raise ValueError(f"presence must lie in [0, 1] or be NaN, got {known.tolist()}.")
 
     def __repr__(self) -> str:
-        """The three best labels."""
+        """One line: the three best labels with their presence, method, model."""
         best = ", ".join(f"{tag.label!r} {tag.presence:.2f}" for tag in self.top(3))
-        return f"Tags({best}; {len(self.labels)} labels)"
+        return f"Tags({best}; {len(self.labels)} labels, {self.provenance.method} on {self.provenance.model})"
 
     def __len__(self) -> int:
         """The number of labels."""
@@ -96,14 +95,18 @@ class Tags:
             )
         return [tag for tag in self.top() if tag.presence >= at_least]
 
-    def lines(self, k: int | None = None) -> list[str]:
-        """One line a label for a terminal, highest first."""
+    def lines(self, k: int | None = 12) -> list[str]:
+        """One line for each of the `k` highest labels, highest first; None for all."""
         return [
             f"{printable(tag.label)}: "
             + ("presence not measured" if tag.presence != tag.presence else f"presence {tag.presence:.2f}")
             + f", score {number(tag.score)}"
             for tag in self.top(k)
         ]
+
+    def grid(self, at_least: float | int = THERE) -> Image.Image:
+        """The picture beside the presence of its highest labels, on one sheet; RGB."""
+        return tags_sheet(self, at_least)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, labels in the order given; `order` has their indices, highest score first."""
@@ -122,11 +125,14 @@ class Tags:
         }
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write `to_dict` as .json and give back the path; errors as for `Explanation.save`."""
-        suffix_of(path, (".json",))
+        """Write `to_dict` as .json, or the sheet of `grid()` as .png; errors as for `Explanation.save`."""
+        suffix = suffix_of(path, (".png", ".json"))
         with atomic_write(path, overwrite=overwrite) as file:
-            file.write(json_bytes(self.to_dict()))
+            file.write(self._png() if suffix == ".png" else json_bytes(self.to_dict()))
         return Path(path)
+
+    def _settings(self) -> dict[str, Any]:
+        return self.to_dict()
 
     def _tag(self, index: int) -> Tag:
         return Tag(self.labels[index], float(self.scores[index]), float(self.presence[index]))

@@ -1,6 +1,5 @@
 """The answer to "which words of this caption carry the match?"."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,12 +13,23 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipsight.draw import caption_sheet, png_bytes
+from clipsight.draw import caption_sheet
 
 from . import words_text
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import (
+    FORMAT,
+    atomic_write,
+    json_bytes,
+    json_numbers,
+    naming,
+    read_json_result,
+    read_npz,
+    suffix_of,
+    write_npz,
+)
 from .pages import words_notebook, words_page
 from .provenance import Provenance
+from .shown import Shown
 from .words_facts import caption_facts
 
 if TYPE_CHECKING:
@@ -67,7 +77,7 @@ class RoleShare:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WordAttribution:
+class WordAttribution(Shown):
     """One caption, and how much of its match with a picture each of its words carries, by one method.
 
     Scores are raw and signed; they are scaled in drawings alone. Merged by "sum", the scores of words and marks, start,
@@ -132,7 +142,9 @@ class WordAttribution:
         if unknown := set(self.kinds) - set(KINDS):
             raise ValueError(f"the kind {min(unknown)!r} of a token is not one of {', '.join(KINDS)}.")
         for one in (*self.words, *self.marks, *self.spans):
-            if self.caption[one.start : one.end] != one.text or not one.text:
+            written = self.caption[one.start : one.end]
+            plain = written.isascii() and written.isprintable() and "&" not in written
+            if not one.text or not written or (plain and written != one.text):
                 raise ValueError(
                     f"{one.text!r} is not at {one.start}:{one.end} of the caption "
                     f"({self.caption[one.start : one.end]!r} is); places count characters of the caption as given."
@@ -250,9 +262,17 @@ class WordAttribution:
         known = [word for word in self.words if word.score == word.score]
         return sorted(known, key=lambda word: -word.score)[: max(n, 0)]
 
-    def figure(self) -> Image.Image:
-        """The picture, the caption in colour and a bar for each word on one sheet, RGB, about 1,440 pixels wide."""
+    def grid(self) -> Image.Image:
+        """The picture, the caption in colour and a bar for each word on one sheet, RGB, 1,440 pixels wide."""
         return caption_sheet(caption_facts(self))
+
+    def figure(self) -> Image.Image:
+        """The same as `grid()`, by its former name."""
+        return self.grid()
+
+    def lines(self) -> list[str]:
+        """The caption and its words as plain text."""
+        return str(self).splitlines()
 
     def to_html(self) -> str:
         """One page without outside parts: the caption in colour, its words, tokens and how this was made."""
@@ -291,7 +311,7 @@ class WordAttribution:
                 [nan if s is None else s for s in data["token_scores"]], dtype=torch.float32
             )
             return cls(**_fields(data), token_scores=scores, image=image)
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(
                 f"a part of a word attribution is missing or of another kind: {error}."
             ) from error
@@ -299,7 +319,7 @@ class WordAttribution:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the result; the suffix chooses the format. Gives back the path.
 
-        .png the sheet of `figure()`, with all numbers inside the file · .html one page with no outside parts · .json
+        .png the sheet of `grid()`, with all numbers inside the file · .html one page with no outside parts · .json
         everything but the picture · .npz everything. Errors as for `Explanation.save`.
         """
         suffix = suffix_of(path, SUFFIXES)
@@ -322,20 +342,13 @@ class WordAttribution:
         Errors: FileNotFoundError; ValueError when it is not such a file or from a newer clipsight.
         """
         if suffix_of(path, (".npz", ".json")) == ".json":
-            try:
-                data = json.loads(Path(path).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(
-                    f"{str(path)!r} is not JSON ({error}); give a file that save wrote."
-                ) from error
-            if not isinstance(data, dict) or data.get("format", 0) > FORMAT:
-                raise ValueError(
-                    f"{str(path)!r} is no clipsight result, or one of a newer clipsight: upgrade."
-                )
-            return cls.from_dict(data)
+            data = read_json_result(path, "words")
+            with naming(path):
+                return cls.from_dict(data)
         meta, arrays = read_npz(path, ("token_scores", "image"), kind="words")
         image = arrays["image"] if arrays["image"].size else None
-        return cls.from_dict({**meta, "token_scores": arrays["token_scores"].tolist()}, image)
+        with naming(path):
+            return cls.from_dict({**meta, "token_scores": arrays["token_scores"].tolist()}, image)
 
     def _meta(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in _WORDS}
@@ -355,8 +368,8 @@ class WordAttribution:
             "provenance": self.provenance.to_dict(),
         }
 
-    def _png(self) -> bytes:
-        return png_bytes(self.figure(), json_bytes(self.to_dict()).decode().strip())
+    def _settings(self) -> dict[str, Any]:
+        return self.to_dict()
 
     def _repr_html_(self) -> str:
         return words_notebook(self)

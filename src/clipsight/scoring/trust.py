@@ -10,7 +10,7 @@ def verdict(presence: float) -> str:
     for limit, words in (
         (0.9, "clearly there"),
         (0.6, "probably there"),
-        (0.4, "undecided whether there"),
+        (0.4, "unclear whether it is there"),
         (0.1, "probably not there"),
     ):
         if presence >= limit:
@@ -56,9 +56,9 @@ def trust_line(
     if constant:
         warnings.append("the map is the same everywhere and points nowhere")
     if not math.isnan(presence) and presence < 0.4:
-        warnings.append("its brightest spot is only the least unlikely place")
+        warnings.append("the brightest spot is not evidence that it is there")
     if contrast == "labels" and texts == 2:
         warnings.append("of two texts one map is minus the other")
     if plain:
-        warnings.append("raw similarity of a ViT often lights the background instead of the object")
+        warnings.append("raw similarity of a ViT often highlights the background instead of the object")
     return f"{head}; {how}" + "".join(f"; {warning}" for warning in warnings) + "."

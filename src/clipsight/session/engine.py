@@ -68,7 +68,15 @@ def _asked(method: Method) -> Method:
 
 _KEPT = 16
 _TAIL = 100
+NOISE_LOGITS = 1.8
+"""Noise level of models whose card has none, divided by their logit scale. It is the median of the bundled model's
+(`scripts/measure_noise.py`: absent nouns, clip_surgery), and low on purpose: a level too high would fade what is there.
+"""
 """Characters shown of either end of what a model cannot see of a text."""
+_MORE_PATCHES = (
+    "The model's own picture processor takes at most {0:,} patches; {1:,} were used as asked. Leave resolution out for "
+    "its size."
+)
 _ONE_SIZE = "This tower takes pictures of {0} × {1} pixels alone: the picture was stretched to that size."
 
 
@@ -82,8 +90,7 @@ class Engine:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        towers = towers_of(loaded.module, getattr(loaded.tokenizer, "context_length", None))
-        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
+        self._look()
         self._fit_notes: dict[Recipe, tuple[str, ...]] = {}
         self._lock = Lock()
         self.card: Card = replace(loaded.card, methods={name: self._why_off(name) for name in recipe_ids()})
@@ -92,7 +99,12 @@ class Engine:
         self._kept: dict[Hashable, Any] = {}
         self._question = local()
         self._weights = self._marks()
-        self._fingerprint = loaded.fingerprint
+        self._fingerprint: str | None = loaded.fingerprint
+
+    def _look(self) -> None:
+        """Views of the towers as they are; some of what they say, such as whether a mask is causal, is in buffers."""
+        towers = towers_of(self.loaded.module, getattr(self.loaded.tokenizer, "context_length", None))
+        self.text_view, self.vision, self.off = towers.text, towers.vision, towers.off
 
     @property
     def device(self) -> torch.device:
@@ -108,13 +120,20 @@ class Engine:
     def fingerprint(self) -> str:
         """Short hash of the weights as they are now."""
         with self.asked():
-            self._text_cache()
+            if self._fingerprint is None:
+                self._fingerprint = fingerprint(self.loaded.module)
             return self._fingerprint
 
     @property
     def logit_scale(self) -> float:
         """What the model multiplies cosines by before a softmax."""
         return float(self.loaded.module.get_parameter("logit_scale").detach().float().exp())
+
+    @property
+    def logit_bias(self) -> float | None:
+        """What a model that was trained with a sigmoid adds to scaled cosines; None for models of a softmax."""
+        bias = getattr(self.loaded.module, "logit_bias", None)
+        return float(bias.detach().float()) if isinstance(bias, torch.Tensor) else None
 
     def fit(self, picture: Image.Image, resolution: Resolution) -> Fit:
         """The size at which a picture is seen; towers of one size, or without patches to see, take their own."""
@@ -123,7 +142,12 @@ class Engine:
             return fit_size((picture.height, picture.width), "square", native, native)
         native, patch = self.vision.native_size, self.vision.patch
         if self.vision.any_size:
-            return fit_size((picture.height, picture.width), resolution, native, patch)
+            most = self.loaded.preprocess.max_patches
+            fit = fit_size((picture.height, picture.width), resolution, native, patch, most)
+            seen = fit.size[0] // patch[0] * (fit.size[1] // patch[1])
+            if most is not None and seen > most:
+                return replace(fit, notes=(*fit.notes, _MORE_PATCHES.format(most, seen)))
+            return fit
         note = () if resolution in ("native", "square", native) else (_ONE_SIZE.format(*native),)
         return Fit(size=native, notes=note)
 
@@ -164,7 +188,6 @@ class Engine:
     @_asked
     def remembered(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` gave for the key with the weights as they are; a few keys are kept."""
-        self._text_cache()
         with self._lock:
             if key in self._kept:
                 return self._kept[key]
@@ -250,7 +273,7 @@ class Engine:
                     "templates cannot be filled with token ids; pass strings, or leave templates out."
                 )
             return encode_ids(self.text_view, texts)
-        return self._text_cache().get(
+        return self._cache.get(
             check_texts(texts),
             prompts,
             lambda missing: encode_texts(self.text_view, self.loaded.tokenizer, missing, prompts or None),
@@ -268,7 +291,7 @@ class Engine:
         if kind == "empty":
             slots = self.card.templates or resolve_templates("CS85")
             tower, tokenizer = self.text_view, self.loaded.tokenizer
-            return self._text_cache().get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
+            return self._cache.get(("",), slots, lambda _: encode_empty(tower, tokenizer, slots))
         return self.encode_text(names, prompts or None) if names else None
 
     @_asked
@@ -320,11 +343,18 @@ class Engine:
             pretrained=self.loaded.pretrained,
             fingerprint=self.fingerprint,
             activation=self.loaded.activation,
+            noise_level=self._noise_level(made["method"]),
             versions=_versions(),
             size=size,
             notes=tuple(dict.fromkeys((*notes, *fitted, *self.card.notes, *self.cut_notes(texts)))),
             **{"grid": self.card.grid or (0, 0), **made},
         )
+
+    def _noise_level(self, method: str) -> float:
+        """Size of a map's scores where nothing is: of the card, else the bundled model's at this logit scale."""
+        if method not in recipe_ids():
+            return 0.0
+        return float(self.card.noise_level.get(method, NOISE_LOGITS / float(self.logit_scale)))
 
     def cut_notes(self, texts: Sequence[str]) -> tuple[str, ...]:
         """A sentence for each text whose end the model cannot see."""
@@ -349,9 +379,20 @@ class Engine:
         with neutral(self.device):
             self._question.marks = self._marks()
             try:
+                self._refresh(self._question.marks)
                 yield
             finally:
                 self._question.marks = None
+
+    def _refresh(self, marks: Marks) -> None:
+        """Forget what was made with other weights or other arithmetic."""
+        with self._lock:
+            if marks == self._weights:
+                return
+            if marks[:-1] != self._weights[:-1]:  # else the arithmetic alone
+                self._look()
+                self._fingerprint = None
+            self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
 
     def weight_marks(self) -> Marks:
         """What changes when the weights or the arithmetic do: a live module may be trained between two questions."""
@@ -360,17 +401,6 @@ class Engine:
     def _marks(self) -> Marks:
         live = self.loaded.name == LIVE
         return (*weight_marks(self.loaded.module, live=live), arithmetic_state(self.device))
-
-    def _text_cache(self) -> TextCache:
-        """What was encoded with the weights as they are; a live module's may have been trained or moved meanwhile."""
-        marks = self.weight_marks()
-        with self._lock:
-            if marks != self._weights:
-                changed = marks[:-1] != self._weights[:-1]  # else the arithmetic alone
-                self._weights, self._cache, self._kept = marks, TextCache(disk=self._disk), {}
-                if changed:
-                    self._fingerprint = fingerprint(self.loaded.module)
-            return self._cache
 
     def _why_off(self, name: str) -> str:
         if self.vision is None:

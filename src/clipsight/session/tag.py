@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from clipsight.language.tokens import check_texts
@@ -31,6 +32,7 @@ def tag(seen: EncodedPicture, labels: Sequence[str], templates: Templates = "aut
         presence=present[0].float().cpu(),
         presence_reason=why,
         source=seen.source,
+        image=np.asarray(seen.picture),
         provenance=seen.provenance(
             texts=asked,
             method="tag",

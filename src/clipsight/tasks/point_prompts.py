@@ -1,6 +1,7 @@
 """Points of several texts in one picture, and the masks that a segmenter makes of them."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,16 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from clipsight.draw import png_bytes
 from clipsight.pictures import read_picture
 from clipsight.refine.mask_vote import SamMasks
 from clipsight.results.explanation import Explanation
-from clipsight.results.io import atomic_write, json_bytes
+from clipsight.results.io import atomic_write, json_bytes, suffix_of
 from clipsight.results.mask_files import run_lengths
 from clipsight.results.points import Points
+
+_MASK = re.compile(r"\.(\d+)-[^.]*\.png$", re.IGNORECASE)
+"""The end of a mask's file name, with the number of its target."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,19 +73,34 @@ class PointPrompts:
     masks: tuple[PromptedMask | None, ...]
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write points as .json, or as .png the mask of the target whose number the name holds: 255 on it, 0 off.
+        """Write points as .json, the sheet of `grid()` as .png, or a mask as .NUMBER-NAME.png: 255 on it, 0 off.
 
         `photo.points.2-a-dog.png` is the mask of the second target. Errors as for `Explanation.save`.
         """
         path = Path(path)
+        suffix_of(path, (".png", ".json"))
         with atomic_write(path, overwrite=overwrite) as file:
             if path.suffix.lower() == ".json":
                 file.write(json_bytes(self.to_dict()))
-            else:
-                found = self.masks[int(path.name.split(".")[-2].split("-")[0]) - 1]
+            elif number := _MASK.search(path.name):
+                found = self.masks[int(number[1]) - 1]
                 mask = np.zeros(self.explanation.image.shape[:2], bool) if found is None else found.mask
                 Image.fromarray(mask.astype(np.uint8) * 255).save(file, format="PNG")
+            else:
+                file.write(png_bytes(self.grid(), json_bytes(self.to_dict()).decode().strip()))
         return path
+
+    def grid(self) -> Image.Image:
+        """The sheets of all targets, one below the other; RGB."""
+        sheets = [target.grid() for target in self.targets]
+        whole = Image.new(
+            "RGB", (max(one.width for one in sheets), sum(one.height for one in sheets)), "white"
+        )
+        top = 0
+        for one in sheets:
+            whole.paste(one, (0, top))
+            top += one.height
+        return whole
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: x to the right, y down, pixels of the picture; label 1 on the thing, 0 off it."""

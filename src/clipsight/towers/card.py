@@ -32,6 +32,7 @@ class Card:
         methods: method id -> "" when it runs on this model, else why not. Filled when the lens is built.
         surgery_depth: number of last blocks CLIP Surgery should rebuild, None for the recipe's own.
         notes: what was decided at loading and is worth knowing, one sentence each.
+        noise_level: method id -> size of its scores where nothing is; drawings' scales are no narrower.
         figures: measured numbers that come with the weights, name -> value.
     """
 
@@ -49,6 +50,7 @@ class Card:
     methods: Mapping[str, str] = field(default_factory=dict)
     surgery_depth: int | None = None
     notes: tuple[str, ...] = ()
+    noise_level: Mapping[str, float] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -95,8 +97,8 @@ def describe(module: nn.Module, extras: Mapping[str, Any] | None = None, context
 
     Args:
         module: the model; it is looked at, never changed.
-        extras: what a model folder's card.json says: `templates`, `contrast_vocabulary`, `surgery_depth`, `figures`,
-            `notes`; other keys are for its readers and are not used.
+        extras: what a model folder's card.json says: `templates`, `contrast_vocabulary`, `surgery_depth`,
+            `noise_level`, `figures`, `notes`; other keys are for its readers and are not used.
         context: token positions that the tokenizer fills, for models that do not say.
     """
     said = extras or {}
@@ -121,6 +123,7 @@ def describe(module: nn.Module, extras: Mapping[str, Any] | None = None, context
         contrast_vocabulary=tuple(said.get("contrast_vocabulary") or ()),
         surgery_depth=said.get("surgery_depth"),
         notes=(*(said.get("notes") or ()), *own_notes),
+        noise_level=dict(said.get("noise_level") or {}),
         figures=dict(said.get("figures") or {}),
         **tower,
     )

@@ -147,17 +147,18 @@ def _inverse_deviation(x: Float[Tensor, "*rows D"], norm: _Normed) -> Float[Tens
 
 
 def _applied(step: _Step, x: Tensor, measured: Tensor | None, *, with_bias: bool) -> Tensor:
+    scale = 1.0 if measured is None else measured
     match step:
         case _Matrix(weight=weight, bias=bias):
             x = x @ weight.to(x.dtype).mT
         case _Diagonal(factor=factor, bias=bias):
             x = x * factor.to(x.dtype)
         case _Normed(centred=centred):
-            assert measured is not None
-            bias, x = None, (x - x.mean(-1, keepdim=True) if centred else x) * measured
+            bias = None
+            x = (x - x.mean(-1, keepdim=True) if centred else x) * scale
         case _Gated():
-            assert measured is not None
-            bias, x = None, x * measured
+            bias = None
+            x = x * scale
     return x if bias is None or not with_bias else x + bias.to(x.dtype)
 
 

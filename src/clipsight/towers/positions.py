@@ -85,14 +85,14 @@ def _resize(
 class PositionCache:
     """Stretched tables of one position parameter, kept per grid, rule, device and dtype; safe in threads.
 
-    A table is computed anew when the parameter was written since (training, another checkpoint, another device), and
-    is never cached while the parameter takes part in a gradient.
+    A table is computed anew when the parameter has other values than it was made of, whoever wrote them, and is never
+    cached while the parameter takes part in a gradient.
     """
 
     def __init__(self, native_grid: tuple[int, int]) -> None:
         self._native_grid = native_grid
         self._lock = threading.Lock()
-        self._tables: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+        self._tables: OrderedDict[tuple[object, ...], tuple[Tensor, Tensor]] = OrderedDict()
 
     def get(
         self, table: Float[Tensor, "S0 D"], grid: tuple[int, int], rule: PositionRule, dtype: torch.dtype
@@ -101,16 +101,18 @@ class PositionCache:
         in_graph = torch.is_grad_enabled() and table.requires_grad
         if grid == self._native_grid or in_graph or table.is_inference():
             return interpolate_positions(table, self._native_grid, grid, rule).to(dtype)
-        key = (grid, rule, dtype, table.device, table.dtype, table.data_ptr(), table._version)
+        key = (grid, rule, dtype, table.device, table.dtype)
         with self._lock:
-            if (kept := self._tables.get(key)) is not None:
-                self._tables.move_to_end(key)
-                return kept
+            kept = self._tables.get(key)
         # Outside inference mode, so that a table made there serves later calls that do need gradients.
         with torch.inference_mode(False), torch.no_grad():
+            if kept is not None and torch.equal(kept[0], table):
+                return kept[1]
             made = interpolate_positions(table, self._native_grid, grid, rule).to(dtype)
+            source = table.detach().clone()
         with self._lock:
-            self._tables[key] = made
+            self._tables[key] = source, made
+            self._tables.move_to_end(key)
             while len(self._tables) > _TABLES_KEPT:
                 self._tables.popitem(last=False)
         return made

@@ -163,7 +163,7 @@ def tune(
             if tuned.adapter is not None:
                 tuned.adapter.merge()
         module.eval()
-        weights = {term.objective.name: term.weight for term in weighted}
+        weights = {term.objective.name: term.weight or 0.0 for term in weighted}
         impatient = chosen.patience and no_better(WATCHED, chosen.patience)(outcome.rows)
         ended = outcome.step == run.steps or bool(impatient)
         if ended and group.rank == 0:

@@ -12,7 +12,8 @@ import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,16 @@ def write_webdataset(
         ValueError: see `make_scenes`. FileExistsError: the folder holds one of the shards already.
     """
     shards = tuple(f"scenes-{number:06d}.tar" for number in range(-(-count // _SHARD)))
-    with _fresh(out, shards, split, size, seed, count) as made, ExitStack() as opened:
-        for index, scene in enumerate(watch(make_scenes(count, seed, split, size))):
-            if index % _SHARD == 0:
-                opened.close()
-                shard = opened.enter_context(tarfile.open(made / shards[index // _SHARD], "w"))
-            picture = io.BytesIO()
-            scene.image.save(picture, "PNG")
-            _add(shard, f"{_name(scene)}.png", picture.getvalue())
-            _add(shard, f"{_name(scene)}.txt", scene.captions[0].text.encode())
-            _add(shard, f"{_name(scene)}.json", json.dumps(describe(scene)).encode())
+    with _fresh(out, shards, split, size, seed, count) as made:
+        scenes = iter(watch(make_scenes(count, seed, split, size)))
+        for name in shards:
+            with tarfile.open(made / name, "w") as shard:
+                for scene in islice(scenes, _SHARD):
+                    picture = io.BytesIO()
+                    scene.image.save(picture, "PNG")
+                    _add(shard, f"{_name(scene)}.png", picture.getvalue())
+                    _add(shard, f"{_name(scene)}.txt", scene.captions[0].text.encode())
+                    _add(shard, f"{_name(scene)}.json", json.dumps(describe(scene)).encode())
 
 
 def write_voc(

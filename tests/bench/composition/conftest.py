@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipsight.bench.composition.encoder import About
+from clipsight.bench.about import About
 from clipsight.bench.composition.views import PictureView
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"

@@ -14,6 +14,7 @@ import clipsight
 from clipsight.bench.composition import ReadOptions, Report, encode, evaluate
 from clipsight.bench.composition.encoder import LensEncoder
 from clipsight.bench.emoji import foil_accuracy
+from clipsight.bench.runner import Share
 from clipsight.errors import ClipsightWarning
 from clipsight.session.lens import Lens
 from clipsight.world import make_scenes
@@ -428,14 +429,12 @@ def test_processes_share_the_work(sugarcrepe, ask, plant, tmp_path):
     shares = []
     for index in range(3):
         one = plant(PAIRS)
-        encode(one, ["sugarcrepe"], *folders, part=(index, 3), batch=1)
+        encode(one, ["sugarcrepe"], *folders, share=Share(index=index, count=3), batch=1)
         shares.append(set(map(str, one.encoded)))
     assert sum(map(len, shares)) == len(set.union(*shares)) == 5
     last = plant(PAIRS)
     assert figures(ask(last, "sugarcrepe", cache=cache)) == figures(ask(sugarcrepe, "sugarcrepe"))
     assert not last.encoded
-    with pytest.raises(ValueError, match=r"part is \(3, 3\)"):
-        encode(last, ["sugarcrepe"], *folders, part=(3, 3))
 
 
 def test_progress_is_told_to_the_end(sugarcrepe, ask):

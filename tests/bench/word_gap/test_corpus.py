@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from clipsight.bench.word_gap import Corpus, CorpusCaption, CorpusOptions
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.world import make_scene
 from clipsight.world.datasets import write_tsv
 
@@ -33,7 +33,7 @@ def test_lines_of_text_are_captions_alone(tmp_path):
     assert captions[0].picture is None
     assert captions[0].roles.texts("object") == ("car", "dog")
     assert captions[0].roles.extractor == "rules"
-    assert malformed == ["captions.txt:5: 'caption' is not UTF-8"]
+    assert malformed == ["captions.txt:5: the line is not UTF-8; save the file in that encoding"]
     assert not Corpus(str(file)).pictured
 
 

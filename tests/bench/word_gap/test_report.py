@@ -31,7 +31,7 @@ from clipsight.bench.word_gap.figures import (
 from clipsight.bench.word_gap.items import item_captions
 from clipsight.bench.word_gap.verdict import favours, span
 from clipsight.cli import main
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from tiny import tiny_clip
 
 ROOT = Path(__file__).parents[3]

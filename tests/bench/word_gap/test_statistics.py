@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from bench.word_gap.planted import drawn, part_of
-from clipsight.bench.word_gap.resampling import Interval, Resampler, interval, ratio
+from clipsight.bench.resampling import Interval, Resampler, interval, ratio
 from clipsight.bench.word_gap.statistics import GapFigures, summarise
 from clipsight.bench.word_gap.tally import FLOOR
 

@@ -2,23 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import hypot
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from clipsight.bench.composition import Report, SplitRow, get_benchmark
+from clipsight.bench.composition.paired import paired
+from clipsight.bench.paired import PairedDifference
 
 if TYPE_CHECKING:
     from clipsight.bench.audit.measure import Audited
 
 SIGMAS = 1.96
-"""Standard errors that a difference must exceed to be called one."""
+"""Standard errors that a score must exceed chance by."""
 TIES = 1.0
 """Percent decided by ties from which on they are worth a sentence."""
 _MOST = 6
-Kind = Literal["up", "down", "same"]
-"""What became of a score; "same" is no clear difference."""
-Scored = tuple[float | None, float | None]
-"""A score in percent and its standard error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +23,7 @@ class Headline:
     """A figure that stands for a benchmark: a mean of its protocol, or a split that no such mean holds.
 
     Attributes:
+        figure, metric: the split or mean that it is, and of a split the metric.
         score, error: percent, and its standard error in points; None when nothing was scored.
         guard: whether it asks for what the model could do before.
         apart: in what it is not the whole benchmark, "" when it is.
@@ -33,10 +31,12 @@ class Headline:
 
     benchmark: str
     name: str
+    figure: str
     score: float | None
     error: float | None
     guard: bool
     apart: str
+    metric: str | None = None
 
     @property
     def title(self) -> str:
@@ -46,11 +46,10 @@ class Headline:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreChange:
-    """A headline of a model against that of the first one; `kind` is "same" where the errors could explain it."""
+    """A headline of a model against that of the first one, judged on the items that both answered."""
 
     headline: Headline
-    difference: float
-    kind: Kind
+    difference: PairedDifference
 
 
 def headlines(report: Report) -> list[Headline]:
@@ -73,6 +72,7 @@ def headlines(report: Report) -> list[Headline]:
                     Headline(
                         benchmark=id,
                         name=mean.name,
+                        figure=mean.name,
                         score=mean.score,
                         error=mean.error,
                         guard=id in report.guards,
@@ -83,6 +83,8 @@ def headlines(report: Report) -> list[Headline]:
             Headline(
                 benchmark=id,
                 name=f"{row.split} {row.metric}",
+                figure=row.split,
+                metric=row.metric,
                 score=row.score(),
                 error=row.error(),
                 guard=id in report.guards,
@@ -101,28 +103,13 @@ def _apart(rows: Sequence[SplitRow], splits: Sequence[str]) -> str:
     return "" if scored == wanted else f"{scored:,} of {wanted:,} items"
 
 
-def judged(base: Scored, other: Scored) -> tuple[float, Kind] | None:
-    """(difference in points, whether it is clear) of two scores; None where one is missing.
-
-    The errors are taken as independent. They are not, since the items are the same: a difference called "same" here
-    may be one.
-    """
-    (before, error), (after, other_error) = base, other
-    if before is None or error is None or after is None or other_error is None:
-        return None
-    difference = after - before
-    clear = abs(difference) > SIGMAS * hypot(error, other_error)
-    return difference, "same" if not clear else "up" if difference > 0 else "down"
-
-
 def changes(first: Report, other: Report) -> list[ScoreChange]:
-    """The headlines of a report against those of the first, where both have a score."""
-    before = {(one.benchmark, one.name): one for one in headlines(first)}
+    """The headlines of a report against those of the first, where both have a score on the same items."""
     found = []
     for one in headlines(other):
-        base = before.get((one.benchmark, one.name))
-        if base is not None and (made := judged((base.score, base.error), (one.score, one.error))):
-            found.append(ScoreChange(headline=one, difference=made[0], kind=made[1]))
+        made = paired(first, other, one.benchmark, one.figure, one.metric)
+        if made is not None:
+            found.append(ScoreChange(headline=one, difference=made))
     return found
 
 
@@ -177,9 +164,9 @@ def _against(first: "Audited", model: "Audited") -> Iterator[str]:
     for guard, what in ((False, "Composition"), (True, "Guards")):
         kinds = {
             kind: [
-                f"{change.headline.title} {signed(change.difference)}"
+                f"{change.headline.title} {signed(change.difference.value)}"
                 for change in found
-                if change.kind == kind and change.headline.guard == guard
+                if change.difference.direction == kind and change.headline.guard == guard
             ]
             for kind in ("up", "down", "same")
         }
@@ -191,8 +178,8 @@ def _against(first: "Audited", model: "Audited") -> Iterator[str]:
         if said:
             parts.append(f"{what} against {first.label}: {'; '.join(said)}.")
     yield from parts
-    gained = any(change.kind == "up" and not change.headline.guard for change in found)
-    fallen = any(change.kind == "down" and change.headline.guard for change in found)
+    gained = any(change.difference.direction == "up" and not change.headline.guard for change in found)
+    fallen = any(change.difference.direction == "down" and change.headline.guard for change in found)
     guarded = any(change.headline.guard for change in found)
     if gained and fallen:
         yield "The gain in composition was bought: a guard fell."

@@ -23,8 +23,8 @@ from clipsight.bench.composition import (
     read_benchmark,
     rows_beside,
 )
-from clipsight.bench.composition.encoding import Progress
 from clipsight.bench.composition.pictures import ImageRoot
+from clipsight.bench.runner import Progress
 from clipsight.bench.word_gap import ModelWords, analyse_captions, attribution_gap
 from clipsight.bench.word_gap.world_captions import CAPTIONS, world_captions
 from clipsight.errors import ClipsightError

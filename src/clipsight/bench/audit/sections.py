@@ -6,13 +6,15 @@ from math import nan
 from typing import Any
 
 from clipsight.bench.audit.charts import Point, gaps, percents
-from clipsight.bench.audit.findings import SIGMAS, Scored, headlines, judged, signed
+from clipsight.bench.audit.findings import SIGMAS, headlines, signed
 from clipsight.bench.audit.measure import Audited
-from clipsight.bench.composition import RULES, MeanRow, SplitRow, get_benchmark
+from clipsight.bench.composition import RULES, MeanRow, SplitRow, get_benchmark, paired
 from clipsight.bench.word_gap import Interval
 from clipsight.results.wording import printable
 
 Facts = dict[str, Any]
+Scored = tuple[float | None, float | None]
+"""A score in percent and its standard error."""
 
 
 def glance(models: Sequence[Audited]) -> Iterator[Facts]:
@@ -29,7 +31,8 @@ def glance(models: Sequence[Audited]) -> Iterator[Facts]:
             scores = [(None, None) if each is None else (each.score, each.error) for each in some]
             apart = next((each.apart for each in there if each.apart), "")
             rows.append(
-                _scored(models, scores) | {"title": capital(printable(there[0].title)), "said": apart}
+                _scored(models, scores, (there[0].benchmark, there[0].figure))
+                | {"title": capital(printable(there[0].title)), "said": apart}
             )
         if rows:
             yield {"title": "Guards: what it could do before" if guard else "Composition", "rows": rows}
@@ -92,7 +95,7 @@ def _split(models: Sequence[Audited], row: SplitRow) -> Facts:
     if counts.expected not in (None, counts.counted):
         items += f" of {counts.expected:,}"
     ties = max((each.tie_rate or 0.0 for each in there), default=nan)
-    return _scored(models, scores, there[0].chance if there else None) | {
+    return _scored(models, scores, (row.benchmark, row.split), there[0].chance if there else None) | {
         "title": printable(row.split),
         "figure": row.metric + (", macro" if row.average == "macro" else ""),
         "items": items,
@@ -110,7 +113,7 @@ def _mean(models: Sequence[Audited], mean: MeanRow) -> Facts:
     scores = [(None, None) if each is None else (each.score, each.error) for each in same]
     said = f"without {', '.join(mean.absent)}" if mean.absent else ""
     blank = {"figure": "", "items": "", "ties": "", "said": said, "mean": True}
-    return _scored(models, scores) | {"title": printable(mean.name)} | blank
+    return _scored(models, scores, (mean.benchmark, mean.name)) | {"title": printable(mean.name)} | blank
 
 
 def published(models: Sequence[Audited]) -> Facts:
@@ -158,17 +161,23 @@ def made(models: Sequence[Audited]) -> Iterator[tuple[str, str]]:
         yield printable(f"{row.benchmark} {row.split}"), f"texts sha256 {row.texts_sha256}"
 
 
-def _scored(models: Sequence[Audited], scores: Sequence[Scored], chance: float | None = None) -> Facts:
-    """Cells with errors and, of all but the first model, the difference; and a rail with all of them."""
+def _scored(
+    models: Sequence[Audited], scores: Sequence[Scored], figure: tuple[str, str], chance: float | None = None
+) -> Facts:
+    """Cells with errors and, of all but the first model, the paired difference; and a rail with all of them.
+
+    Args:
+        figure: the benchmark, and the split or mean.
+    """
     cells = []
     for index, (score, error) in enumerate(scores):
-        change = judged(scores[0], (score, error)) if index else None
+        change = paired(models[0].report, models[index].report, *figure) if index else None
         cells.append(
             {
                 "score": "–" if score is None else f"{score:.1f}",
                 "error": "" if error is None else f"± {SIGMAS * error:.1f}",
-                "change": "" if change is None else signed(change[0]),
-                "kind": "" if change is None else change[1],
+                "change": "" if change is None else signed(change.value),
+                "kind": "" if change is None else change.direction,
             }
         )
     lanes = [[_point(one.label, *score)] for one, score in zip(models, scores, strict=True)]

@@ -1,5 +1,6 @@
 """The compositional benchmarks, on everyone's protocol."""
 
+from clipsight.bench.about import About
 from clipsight.bench.composition import readers  # noqa: F401 - registers the benchmarks
 from clipsight.bench.composition.benchmark import (
     BENCHMARKS,
@@ -12,24 +13,24 @@ from clipsight.bench.composition.benchmark import (
     reader,
 )
 from clipsight.bench.composition.comparing import Comparison, compare, rows_beside
-from clipsight.bench.composition.encoder import About, Encoder, LensEncoder
+from clipsight.bench.composition.encoder import Encoder, LensEncoder
 from clipsight.bench.composition.evaluate import encode, evaluate
 from clipsight.bench.composition.folder import DataAbsent, Reading, expected_tree, read_benchmark
 from clipsight.bench.composition.guards import benchmarks_at_hand, guard_ids, guards_at_hand
 from clipsight.bench.composition.item import Choices, Item, PictureRef
+from clipsight.bench.composition.paired import differences, paired
 from clipsight.bench.composition.pictures import COLLECTIONS, ImageRoot
 from clipsight.bench.composition.protocol import PROTOCOLS, Counting, Protocol, ProtocolMean
-from clipsight.bench.composition.published import PUBLISHED, PublishedScore, published_models
+from clipsight.bench.composition.published import PublishedScore, published_models, published_scores
 from clipsight.bench.composition.report import Counts, MeanRow, Report, SplitRow
 from clipsight.bench.composition.rules import RULES, ItemOutcome, Rule, decide
 from clipsight.bench.composition.store import FeatureStore
-from clipsight.records.reading import BadRow, Malformed, Row
+from clipsight.records import BadRow, Malformed, Row
 
 __all__ = [
     "BENCHMARKS",
     "COLLECTIONS",
     "PROTOCOLS",
-    "PUBLISHED",
     "RULES",
     "About",
     "Annotation",
@@ -63,13 +64,16 @@ __all__ = [
     "benchmarks_at_hand",
     "compare",
     "decide",
+    "differences",
     "encode",
     "evaluate",
     "expected_tree",
     "get_benchmark",
     "guard_ids",
     "guards_at_hand",
+    "paired",
     "published_models",
+    "published_scores",
     "read_benchmark",
     "reader",
     "rows_beside",

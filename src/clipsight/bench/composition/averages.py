@@ -6,7 +6,7 @@ from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from clipsight.bench.composition.rules import ItemOutcome
 
@@ -24,6 +24,22 @@ class GroupTally:
         return 100 * self.wins / self.scored
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What became of each of n questions, by name, so that two models can be compared on the same ones.
+
+    Attributes:
+        names: each once. clusters: what a question is drawn together with: its first picture.
+        groups: the class of each in the macro average. wins, ties: as in `ItemOutcome`.
+    """
+
+    names: tuple[str, ...]
+    clusters: tuple[str, ...]
+    groups: tuple[str, ...]
+    wins: Bool[np.ndarray, " n"]
+    ties: Bool[np.ndarray, " n"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ItemTally:
     """What a metric comes to.
@@ -32,6 +48,7 @@ class ItemTally:
         scored: questions that were decided. wins, ties: of these; a tie is not a win.
         chance: percent that random scores win, mean over the questions; None where it depends on everything else.
         groups: the classes that the macro average is over, by name.
+        answers: what became of each question; None where only the counts are known.
     """
 
     scored: int
@@ -39,6 +56,7 @@ class ItemTally:
     ties: int
     chance: float | None
     groups: Mapping[str, GroupTally] = field(default_factory=dict)
+    answers: Answers | None = field(default=None, compare=False, repr=False)
 
     @property
     def micro(self) -> float | None:
@@ -54,7 +72,8 @@ class ItemTally:
         """Standard error of the micro or macro average in points, questions taken as independent draws.
 
         Of a share p of n it is √(p(1−p)/n), with p = (wins + 1)/(n + 2), so that none or all won are not certain.
-        Questions about one picture are not independent: of these it is a lower bound.
+        Questions about one picture are not independent: of these it is a lower bound. It says how far a score may be
+        from chance, never whether two models differ: for that see `clipsight.bench.composition.paired`.
         """
         parts = [(self.wins, self.scored)] if average == "micro" else _counts(self.groups)
         if not parts or not all(count for _, count in parts):
@@ -99,6 +118,7 @@ def tally(
     groups: Sequence[str],
     kept: Sequence[str],
     chance: Float[np.ndarray, " n"] | None = None,
+    questions: Sequence[tuple[str, str]] | None = None,
 ) -> ItemTally:
     """The figures of n questions.
 
@@ -108,8 +128,13 @@ def tally(
         kept: the classes that count for the macro average, in the order in which they are listed; those without a
             decided question drop out.
         chance: share that random scores win, of each.
+        questions: name and cluster of each; None keeps the counts alone.
     """
     wins, ties = outcome
+    answers = None
+    if questions is not None:
+        names, clusters = zip(*questions, strict=True) if questions else ((), ())
+        answers = Answers(names=names, clusters=clusters, groups=tuple(groups), wins=wins, ties=ties)
     scored_in: dict[str, int] = {}
     won_in: dict[str, int] = {}
     for name, won in zip(groups, wins.tolist(), strict=True):
@@ -123,6 +148,7 @@ def tally(
         groups={
             name: GroupTally(scored=scored_in[name], wins=won_in[name]) for name in kept if name in scored_in
         },
+        answers=answers,
     )
 
 

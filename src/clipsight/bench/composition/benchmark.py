@@ -9,7 +9,7 @@ from typing import Any
 from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.order import Tagger
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.records.reading import Malformed, Row, csv_rows, json_rows, jsonl_rows
+from clipsight.records import Malformed, Row, csv_rows, json_rows, jsonl_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +100,9 @@ class BenchmarkFiles:
         return PictureRef(file=file, crop=crop, collection=collection or self.annotation.collection)
 
 
-Rows = Callable[[BenchmarkFiles], Iterator[Row | Malformed]]
+RecordsOf = Callable[[BenchmarkFiles], Iterator[Row | Malformed]]
 """The records of a file."""
-Make = Callable[[Row, BenchmarkFiles], Iterable[Item]]
+ItemsOf = Callable[[Row, BenchmarkFiles], Iterable[Item]]
 """The items of a record; `BadRow` when it is not one."""
 
 
@@ -138,7 +138,7 @@ class Benchmark:
     folders: tuple[str, ...]
     annotations: tuple[Annotation, ...]
     protocols: Mapping[str, Protocol]
-    rows: Rows = json_file
+    rows: RecordsOf = json_file
     notes: tuple[str, ...] = ()
     guard: bool = False
     tree: str = ""
@@ -150,10 +150,10 @@ class Benchmark:
 
 
 BENCHMARKS: dict[str, Benchmark] = {}
-READERS: dict[str, Make] = {}
+READERS: dict[str, ItemsOf] = {}
 
 
-def reader(benchmark: Benchmark) -> Callable[[Make], Make]:
+def reader(benchmark: Benchmark) -> Callable[[ItemsOf], ItemsOf]:
     """Register a benchmark with the decorated function, which makes the items of its records.
 
     Raises:
@@ -167,7 +167,7 @@ def reader(benchmark: Benchmark) -> Callable[[Make], Make]:
         raise ValueError(f'{benchmark.id}: no protocol is called "official"; every benchmark has that one.')
     BENCHMARKS[benchmark.id] = benchmark
 
-    def register(make: Make) -> Make:
+    def register(make: ItemsOf) -> ItemsOf:
         READERS[benchmark.id] = make
         return make
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clipsight.bench.composition.published import PUBLISHED, PublishedScore, published_models
+from clipsight.bench.composition.paired import differences
+from clipsight.bench.composition.published import PublishedScore, published_models, published_scores
 from clipsight.bench.composition.report import Report
 
 _TEMPLATES = "IN80"
@@ -59,7 +60,7 @@ def compare(report: Report, models: str | Sequence[str] | None = None) -> list[C
             )
     protocols = {row.benchmark: row.protocol for row in report.rows}
     found = []
-    for one in PUBLISHED:
+    for one in published_scores():
         if one.model in wanted and protocols.get(one.benchmark) == one.protocol:
             ours = report.find(one.benchmark, one.name, one.metric)
             if ours is not None:
@@ -67,14 +68,23 @@ def compare(report: Report, models: str | Sequence[str] | None = None) -> list[C
     return found
 
 
-def rows_beside(report: Report, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """The report's rows as plain data, each with the published scores that stand beside it."""
+def rows_beside(
+    report: Report, comparisons: Sequence[Comparison], first: Report | None = None
+) -> list[dict[str, Any]]:
+    """The report's rows as plain data, each with the published scores that stand beside it.
+
+    Args:
+        first: another model's report: each row then also has `against`, the paired difference from it.
+    """
     rows = report.to_dicts()
+    against = {} if first is None else differences(first, report)
     for row in rows:
         key = (row["benchmark"], row["split"] if row["kind"] == "split" else row["name"])
         row["published"] = [
             one.to_dict() for one in comparisons if (one.published.benchmark, one.published.name) == key
         ]
+        if first is not None:
+            row["against"] = against[key].to_dict() if key in against else None
     return rows
 
 

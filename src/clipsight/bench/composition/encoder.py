@@ -2,9 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,44 +10,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from clipsight.bench.about import About
 from clipsight.bench.composition.views import BY_MODE, VIEWS, PictureView, Shown
 from clipsight.errors import ClipsightWarning
 from clipsight.language.tokens import dropped_tails
 from clipsight.session.lens import Lens
-from clipsight.store import code_of, key_of
-from clipsight.towers.identity import model_identity, tokenizer_identity
-
-
-@dataclass(frozen=True, kw_only=True)
-class About:
-    """Which model in which state: everything that changes its features.
-
-    Attributes:
-        activation: "quick_gelu" or "gelu"; the fingerprint does not hold it, and a wrong one moves scores by points.
-        view: what of a picture it is shown, see `clipsight.bench.composition.views`.
-        size: (H, W) pixels it is shown.
-        made_by: hash of everything else that determines its features: architecture, settings, weights in full,
-            preprocessing, libraries and their code; None where no hash could promise that, and nothing is kept on disk.
-        width: E of its features; None where it is not known before.
-    """
-
-    model: str
-    pretrained: str | None
-    fingerprint: str
-    activation: str
-    dtype: str
-    device: str
-    view: str
-    size: tuple[int, int]
-    made_by: str | None = ""
-    width: int | None = None
-
-    @property
-    def mark(self) -> str:
-        """A name for features that were made in the same way, wherever they were computed."""
-        height, width = self.size
-        made_by = "" if not self.made_by else f"-{self.made_by[:16]}"
-        return f"{self.fingerprint}-{self.activation}-{self.dtype}-{self.view}-{height}x{width}{made_by}"
 
 
 @runtime_checkable
@@ -109,34 +74,7 @@ class LensEncoder:
     @property
     def about(self) -> About:
         """Which model in which state."""
-        return About(
-            model=self._lens.loaded.name,
-            pretrained=self._lens.loaded.pretrained,
-            fingerprint=self._lens.fingerprint,
-            activation=self._lens.card.activation,
-            dtype=str(self._lens.dtype).removeprefix("torch."),
-            device=self._lens.device.type,
-            view=self.view.kind,
-            size=self.view.size,
-            made_by=self._made_by(),
-            width=self._lens.card.embed_dim,
-        )
-
-    def _made_by(self) -> str | None:
-        loaded = self._lens.loaded
-        if (model := model_identity(loaded.module)) is None:
-            return None
-        return key_of(
-            "encoder",
-            {
-                "model": model,
-                "preprocess": asdict(loaded.preprocess),
-                "view": asdict(self.view),
-                "tokenizer": tokenizer_identity(loaded.tokenizer),
-                "code": code_of("bench/composition", "pictures", "session"),
-                "versions": [version(name) for name in ("pillow", "numpy", "torch", "open_clip_torch")],
-            },
-        )
+        return About.of(self._lens, self.view.kind, self.view.size, asdict(self.view))
 
     def pictures(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "B E"]:
         """Pooled features, of pictures of one shape together."""
@@ -165,12 +103,3 @@ class LensEncoder:
             return [False] * len(texts)
         tails = dict(zip(long, dropped_tails(tokenizer, long, context), strict=True))
         return [bool(tails.get(text)) for text in texts]
-
-
-def versions() -> dict[str, str]:
-    """Versions of all that changes scores: of the models' code, of what reads pictures, of a tagger if there is one."""
-    found = {}
-    for package in ("clipsight", "torch", "open_clip_torch", "pillow", "numpy", "spacy", "en_core_web_sm"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

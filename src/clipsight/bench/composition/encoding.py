@@ -13,14 +13,20 @@ from torch.utils.data import DataLoader, Dataset
 from clipsight.bench.composition.encoder import Encoder
 from clipsight.bench.composition.item import Item, PictureRef
 from clipsight.bench.composition.pictures import ImageRoot
-from clipsight.bench.composition.store import FeatureStore, Kind, text_key
+from clipsight.bench.composition.store import FeatureKind, FeatureStore, text_key
 from clipsight.bench.composition.views import PictureView
+from clipsight.bench.runner import (
+    WHOLE,
+    Failure,
+    Progress,
+    RunSummary,
+    Share,
+    WatchItems,
+    WorkItem,
+    run,
+    tell,
+)
 from clipsight.errors import PictureError
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is in work ("files", "pictures", "texts"), how many are done, and how many there are."""
-Part = tuple[int, int]
-"""(i, n): the i-th of n processes, counted from 0, that share the work."""
 
 _READERS = 8
 _FILES = 1000
@@ -37,8 +43,8 @@ def picture_keys(
         for done, (ref, key) in enumerate(zip(distinct, pool.map(root.key, distinct), strict=True), 1):
             if key is not None:
                 found[ref] = key
-            if done % _FILES == 0 or done == len(distinct):
-                _tell(progress, "files", done, len(distinct))
+            if progress is not None and (done % _FILES == 0 or done == len(distinct)):
+                progress("files", done, len(distinct))
     return found
 
 
@@ -50,7 +56,7 @@ def encode_pictures(
     *,
     batch: int = 32,
     workers: int = 0,
-    part: Part = (0, 1),
+    share: Share = WHOLE,
     progress: Progress | None = None,
 ) -> dict[PictureRef, str]:
     """Put into the store what it lacks of these pictures.
@@ -62,7 +68,7 @@ def encode_pictures(
         keys: pictures and their content keys.
         batch: pictures in one pass.
         workers: processes that read and resize pictures; 0 does it here.
-        part: the share of this process.
+        share: the part of the work that this process does.
         progress: told after every batch.
 
     Returns:
@@ -72,27 +78,26 @@ def encode_pictures(
         ValueError: a feature that is not finite.
     """
     by_key = {key: ref for ref, key in keys.items()}
-    todo = _share(store.missing("pictures", list(keys.values())), part)
-    broken: dict[str, str] = {}
-    ready: list[tuple[str, Image.Image]] = []
+    todo = [key for key in store.missing("pictures", list(keys.values())) if share.takes(key)]
 
-    def encode(done: int) -> None:
+    def encoded(ready: Sequence[tuple[str, Image.Image]]) -> np.ndarray:
         pictures = [picture for _, picture in ready]
-        features = _plain(encoder.pictures(pictures + [pictures[-1]] * (batch - len(pictures))))
-        _keep(store, "pictures", [key for key, _ in ready], features, lambda key: by_key[key].file)
-        ready.clear()
-        _tell(progress, "pictures", done, len(todo))
+        features = encoder.pictures(pictures + [pictures[-1]] * (batch - len(pictures)))
+        return _finite(features[: len(ready)], "pictures", [by_key[key].file for key, _ in ready])
 
-    try:
+    def items() -> Iterator[WorkItem | Failure]:
+        ready: list[tuple[str, Image.Image]] = []
         for done, (key, shown) in enumerate(_shown(root, encoder.view, by_key, todo, workers), 1):
             if isinstance(shown, str):
-                broken[key] = shown
+                yield Failure(item=key, reason=shown)
             else:
                 ready.append((key, Image.fromarray(shown)))
-            if len(ready) == batch or (ready and done == len(todo)):
-                encode(done)
-    finally:
-        store.flush()
+            if ready and (len(ready) == batch or done == len(todo)):
+                yield _batch([key for key, _ in ready], lambda some=tuple(ready): encoded(some))
+                ready.clear()
+
+    summary = _fill(store, "pictures", items(), tell(progress, "pictures", len(todo)))
+    broken = {failure.item: failure.reason for failure in summary.failures}
     return {ref: broken[key] for ref, key in keys.items() if key in broken}
 
 
@@ -101,7 +106,7 @@ def encode_texts(
     texts: Sequence[str],
     store: FeatureStore,
     *,
-    part: Part = (0, 1),
+    share: Share = WHOLE,
     progress: Progress | None = None,
 ) -> dict[str, str]:
     """Put into the store what it lacks of these texts; short ones with short ones, which costs least.
@@ -112,33 +117,58 @@ def encode_texts(
     Raises:
         ValueError: a feature that is not finite.
     """
-    broken: dict[str, str] = {}
     by_key = {text_key(text): text for text in texts}
-    todo = _share(store.missing("texts", list(by_key)), part)
+    todo = [key for key in store.missing("texts", list(by_key)) if share.takes(key)]
     todo.sort(key=lambda key: len(by_key[key]))
-    try:
-        for start in range(0, len(todo), _TEXTS):
-            few = todo[start : start + _TEXTS]
-            for good, features in _read(encoder, few, by_key, broken):
-                _keep(store, "texts", good, _plain(features), lambda key: repr(by_key[key]))
-            _tell(progress, "texts", start + len(few), len(todo))
-    finally:
-        store.flush()
-    return broken
+    parts = (todo[start : start + _TEXTS] for start in range(0, len(todo), _TEXTS))
+    items = (item for few in parts for item in _text_items(encoder, few, by_key))
+    summary = _fill(store, "texts", items, tell(progress, "texts", len(todo)))
+    return {failure.item: failure.reason for failure in summary.failures}
 
 
-def _read(
-    encoder: Encoder, keys: list[str], by_key: Mapping[str, str], broken: dict[str, str]
-) -> Iterator[tuple[list[str], torch.Tensor]]:
-    """Features of texts with their keys; where the model refuses some, one by one, with the reasons in `broken`."""
+def _text_items(
+    encoder: Encoder, keys: Sequence[str], by_key: Mapping[str, str]
+) -> Iterator[WorkItem | Failure]:
+    """Texts as one item; where the model refuses some, one by one, with the reasons."""
+    said = [by_key[key] for key in keys]
     try:
-        yield keys, encoder.texts([by_key[key] for key in keys])
+        features = encoder.texts(said)
     except ValueError as error:
         if len(keys) == 1:
-            broken[by_key[keys[0]]] = str(error)
-            return
-        for key in keys:
-            yield from _read(encoder, [key], by_key, broken)
+            yield Failure(item=said[0], reason=str(error))
+        else:
+            for key in keys:
+                yield from _text_items(encoder, [key], by_key)
+        return
+    yield _batch(keys, lambda: _finite(features, "texts", [repr(text) for text in said]))
+
+
+class _FeatureRows:
+    """A store of features as the runner sees it: an item is a batch that it does not hold yet."""
+
+    def __init__(self, store: FeatureStore, kind: FeatureKind) -> None:
+        self._store = store
+        self._kind: FeatureKind = kind
+
+    def __contains__(self, id: str) -> bool:
+        return not self._store.missing(self._kind, id.split())
+
+    def add(self, id: str, row: np.ndarray) -> None:
+        self._store.add(self._kind, id.split(), row)
+
+
+def _batch(keys: Sequence[str], encode: Callable[[], np.ndarray]) -> WorkItem:
+    return WorkItem(id=" ".join(keys), measure=encode, size=len(keys))
+
+
+def _fill(
+    store: FeatureStore, kind: FeatureKind, items: Iterator[WorkItem | Failure], watch: WatchItems
+) -> RunSummary:
+    """Encode batches. A feature that is not finite is a fault of the model, not of an item: it is raised."""
+    try:
+        return run(items, _FeatureRows(store, kind), strict=True, watch=watch)
+    finally:
+        store.flush()
 
 
 def all_pictures(items: Sequence[Item]) -> list[PictureRef]:
@@ -191,33 +221,13 @@ def _as_it_is(sample: Any) -> Any:
     return sample
 
 
-def _share(keys: list[str], part: Part) -> list[str]:
-    index, count = part
-    if not 0 <= index < count:
-        raise ValueError(
-            f"part is {part}: the first number is one of 0 to {count - 1}, the second how many share the work."
-        )
-    return [key for key in keys if int(key, 16) % count == index]
-
-
-def _plain(features: torch.Tensor) -> np.ndarray:
-    return features.detach().float().cpu().numpy()
-
-
-def _keep(
-    store: FeatureStore, kind: Kind, keys: list[str], features: np.ndarray, name: Callable[[str], str]
-) -> None:
-    features = features[: len(keys)]
-    wrong = ~np.isfinite(features).all(1)
+def _finite(features: torch.Tensor, kind: FeatureKind, names: Sequence[str]) -> np.ndarray:
+    plain = features.detach().float().cpu().numpy()
+    wrong = ~np.isfinite(plain).all(1)
     if wrong.any():
         raise ValueError(
-            f"the features of {int(wrong.sum())} of {len(keys)} {kind} are not finite, among them "
-            f"{name(keys[int(wrong.argmax())])}; half precision that overflows is the usual cause. Load the model with "
+            f"the features of {int(wrong.sum())} of {len(names)} {kind} are not finite, among them "
+            f"{names[int(wrong.argmax())]}; half precision that overflows is the usual cause. Load the model with "
             'dtype="float32" or "bfloat16".'
         )
-    store.add(kind, keys, features)
-
-
-def _tell(progress: Progress | None, what: str, done: int, total: int) -> None:
-    if progress is not None and total:
-        progress(what, done, total)
+    return plain

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from clipsight.bench.composition.benchmark import Benchmark, ReadOptions, get_benchmark
-from clipsight.bench.composition.encoder import Encoder, LensEncoder, versions
+from clipsight.bench.composition.encoder import Encoder, LensEncoder
 from clipsight.bench.composition.encoding import (
-    Part,
-    Progress,
     all_pictures,
     all_texts,
     encode_pictures,
@@ -23,6 +21,8 @@ from clipsight.bench.composition.protocol import PROTOCOLS
 from clipsight.bench.composition.report import MeanRow, Report, SplitRow, mean_rows
 from clipsight.bench.composition.rows import Asked, Encoded, notes, split_row, unscored
 from clipsight.bench.composition.store import FeatureStore
+from clipsight.bench.rows import versions
+from clipsight.bench.runner import WHOLE, Progress, Share
 from clipsight.checkpoints.locate import BUNDLED, BUNDLED_MODELS
 from clipsight.errors import ClipsightWarning
 from clipsight.session.lens import Lens
@@ -86,7 +86,7 @@ def evaluate(
     failures = list(absent.items())
     items = [one for each in asked for some in each.counted.values() for one in some]
     encoded = _encode(
-        encoder, items, images, cache=cache, batch=batch, workers=workers, part=(0, 1), progress=progress
+        encoder, items, images, cache=cache, batch=batch, workers=workers, share=WHOLE, progress=progress
     )
     rows: list[SplitRow] = []
     means: list[MeanRow] = []
@@ -139,7 +139,7 @@ def encode(
     cache: Path,
     *,
     guards: Sequence[str] = (),
-    part: Part = (0, 1),
+    share: Share = WHOLE,
     protocol: str = "official",
     limit: int | None = None,
     view: str = "model",
@@ -151,7 +151,7 @@ def encode(
     """Fill a cache with one process's share of the features, for `evaluate` to find; see there for the arguments.
 
     Args:
-        part: (i, n), the i-th of n processes counted from 0; together they encode everything.
+        share: which part of the work this process does; all parts together encode everything.
 
     Raises:
         DataAbsent: a benchmark's files are not there.
@@ -162,7 +162,7 @@ def encode(
     if failures := [why for id, why in absent.items() if id not in guards]:
         raise DataAbsent("\n\n".join(failures))
     items = [one for each in asked for some in each.counted.values() for one in some]
-    _encode(encoder, items, images, cache=cache, batch=batch, workers=workers, part=part, progress=progress)
+    _encode(encoder, items, images, cache=cache, batch=batch, workers=workers, share=share, progress=progress)
 
 
 def _check(
@@ -234,7 +234,7 @@ def _encode(
     cache: Path | None,
     batch: int,
     workers: int,
-    part: Part,
+    share: Share,
     progress: Progress | None,
 ) -> Encoded:
     root = ImageRoot(images)
@@ -242,10 +242,10 @@ def _encode(
     store = FeatureStore(cache if about.made_by is not None else None, about.mark, about.width)
     keys = picture_keys(root, all_pictures(items), progress)
     broken = encode_pictures(
-        encoder, root, keys, store, batch=batch, workers=workers, part=part, progress=progress
+        encoder, root, keys, store, batch=batch, workers=workers, share=share, progress=progress
     )
     needed = all_texts([one for one in items if all(ref in keys for ref in one.pictures)])
-    unread = encode_texts(encoder, needed, store, part=part, progress=progress)
+    unread = encode_texts(encoder, needed, store, share=share, progress=progress)
     texts = all_texts(items)
     cut = frozenset(text for text, gone in zip(texts, encoder.cut(texts), strict=True) if gone)
     if store.bad:

@@ -9,7 +9,7 @@ from clipsight.bench.composition.benchmark import READERS, Annotation, Benchmark
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.pictures import COLLECTIONS
 from clipsight.errors import ClipsightError, Unsupported
-from clipsight.records.reading import BadRow, Malformed
+from clipsight.records import BadRow, Malformed
 
 
 class DataAbsent(ClipsightError, FileNotFoundError):

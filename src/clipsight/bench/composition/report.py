@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Any
 
+from clipsight.bench.about import About
 from clipsight.bench.composition.averages import ItemTally
 from clipsight.bench.composition.benchmark import get_benchmark
-from clipsight.bench.composition.encoder import About
 from clipsight.bench.composition.folder import FileRead
 from clipsight.bench.composition.protocol import Average, ProtocolMean
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 Cell = tuple[int, int]
 """(row, column) of an item's scores; rows are its pictures, then its texts where a rule compares those too."""
-Comparison = tuple[Cell, Cell]
+StrictOrder = tuple[Cell, Cell]
 """The score in the first cell must be strictly higher than the one in the second."""
 Sizes = tuple[int, int | None]
 """Fewest and most; None is no limit."""
@@ -39,7 +39,7 @@ class Metric:
         won: by "all" of the comparisons; or "between", by some, while others are lost.
     """
 
-    comparisons: Callable[[int, int, int], tuple[Comparison, ...]]
+    comparisons: Callable[[int, int, int], tuple[StrictOrder, ...]]
     chance: Callable[[int, int], float]
     won: Literal["all", "between"] = "all"
 
@@ -79,38 +79,38 @@ class Rule:
         return ""
 
 
-def _positive_over_negatives(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
+def _positive_over_negatives(pictures: int, positives: int, negatives: int) -> tuple[StrictOrder, ...]:
     return tuple(
         ((0, first), (0, positives + wrong)) for first in range(positives) for wrong in range(negatives)
     )
 
 
-def _first_over_negative(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
+def _first_over_negative(pictures: int, positives: int, negatives: int) -> tuple[StrictOrder, ...]:
     return (((0, 0), (0, positives)),)
 
 
-def _both_over_last_negative(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
+def _both_over_last_negative(pictures: int, positives: int, negatives: int) -> tuple[StrictOrder, ...]:
     last = positives + negatives - 1
     return ((0, 0), (0, last)), ((0, 1), (0, last))
 
 
-def _first_picture_over_others(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
+def _first_picture_over_others(pictures: int, positives: int, negatives: int) -> tuple[StrictOrder, ...]:
     return tuple(((0, 0), (other, 0)) for other in range(1, pictures))
 
 
-def _own_text(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
+def _own_text(pictures: int, positives: int, negatives: int) -> tuple[StrictOrder, ...]:
     return ((0, 0), (0, 1)), ((1, 1), (1, 0))
 
 
-def _own_picture(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
+def _own_picture(pictures: int, positives: int, negatives: int) -> tuple[StrictOrder, ...]:
     return ((0, 0), (1, 0)), ((1, 1), (0, 1))
 
 
-def _both_sides(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
+def _both_sides(pictures: int, positives: int, negatives: int) -> tuple[StrictOrder, ...]:
     return _own_text(2, 2, 0) + _own_picture(2, 2, 0)
 
 
-def _paraphrases_together(pictures: int, positives: int, negatives: int) -> tuple[Comparison, ...]:
+def _paraphrases_together(pictures: int, positives: int, negatives: int) -> tuple[StrictOrder, ...]:
     """⟨P₁,P₂⟩ above ⟨P₁,N⟩ and ⟨P₂,N⟩; the texts' rows follow the pictures'."""
     first = pictures
     return ((first, 1), (first, 2)), ((first, 1), (first + 1, 2))

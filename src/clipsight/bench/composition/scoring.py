@@ -72,7 +72,10 @@ def score_items(
                 whole[places] = part
             chances[name][places] = rule.metrics[name].chance(pictures.shape[1], texts.shape[1])
     classes = [one.group for one in items]
-    tallies = {name: tally(outcome, classes, groups, chances[name]) for name, outcome in outcomes.items()}
+    asked = questions(items)
+    tallies = {
+        name: tally(outcome, classes, groups, chances[name], asked) for name, outcome in outcomes.items()
+    }
     return tallies | _sets(items, all_items, outcomes[rule.headline])
 
 
@@ -117,9 +120,22 @@ def _sets(items: Sequence[Item], all_items: Sequence[Item], outcome: ItemOutcome
             if (key := dict(one.sets).get(name)) is not None:
                 whole[key] = whole.get(key, 0) + 1
         members = ItemOutcome(outcome.wins[places], outcome.ties[places])
-        joined = together(members, [key for key in keys if key is not None], whole)
-        found[name] = tally(joined, [""] * len(joined.wins), [""])
+        there = [key for key in keys if key is not None]
+        joined = together(members, there, whole)
+        clusters = {keys[place]: picture_name(items[place]) for place in reversed(places)}
+        complete = [(key, clusters[key]) for key in dict.fromkeys(there) if there.count(key) == whole[key]]
+        found[name] = tally(joined, [""] * len(joined.wins), [""], questions=complete)
     return found
+
+
+def questions(items: Sequence[Item]) -> list[tuple[str, str]]:
+    """Of each item its name, and its first picture, which it is drawn together with when models are compared."""
+    return [(one.id, picture_name(one)) for one in items]
+
+
+def picture_name(item: Item) -> str:
+    """The first picture of an item; the item itself where it has none."""
+    return f"{item.pictures[0].collection}/{item.pictures[0].file}" if item.pictures else item.id
 
 
 def _retrieval(items: Sequence[Item], groups: Sequence[str], features: SplitFeatures) -> dict[str, ItemTally]:
@@ -129,6 +145,12 @@ def _retrieval(items: Sequence[Item], groups: Sequence[str], features: SplitFeat
     said = [features.text_row[text] for one in items for text in one.positives]
     texts = features.texts[said].astype(np.float64)
     classes = np.array([one.group for one in items])
+    asked = questions(items)
+    captions = [
+        (f"{name}#{place}", picture)
+        for (name, picture), one in zip(asked, items, strict=True)
+        for place in range(len(one.positives))
+    ]
 
     def by_picture(rows: np.ndarray) -> dict[int, ItemOutcome]:
         scores = (pictures[rows] @ texts.T).astype(np.float32)
@@ -138,12 +160,12 @@ def _retrieval(items: Sequence[Item], groups: Sequence[str], features: SplitFeat
         return text_recall((texts[rows] @ pictures.T).astype(np.float32), owner[rows])
 
     tallies = {}
-    for side, count, ask, names in (
-        ("i2t", len(items), by_picture, classes),
-        ("t2i", len(owner), by_text, classes[owner]),
+    for side, asked_of, ask, names in (
+        ("i2t", asked, by_picture, classes),
+        ("t2i", captions, by_text, classes[owner]),
     ):
-        for k, outcome in _in_parts(count, ask).items():
-            tallies[f"{side}@{k}"] = tally(outcome, names.tolist(), groups)
+        for k, outcome in _in_parts(len(asked_of), ask).items():
+            tallies[f"{side}@{k}"] = tally(outcome, names.tolist(), groups, questions=asked_of)
     return tallies
 
 
@@ -165,10 +187,10 @@ def _classified(
         scores = (pictures[rows] @ classes.astype(np.float64).T).astype(np.float32)
         return text_recall(scores, own[rows], tops)
 
-    names = [one.group for one in items]
+    names, asked = [one.group for one in items], questions(items)
     chances = {k: np.full(len(items), k / len(number)) for k in tops}
     return {
-        f"top{k}": tally(outcome, names, groups if k == 1 else [], chances[k])
+        f"top{k}": tally(outcome, names, groups if k == 1 else [], chances[k], asked)
         for k, outcome in _in_parts(len(items), by_class).items()
     }
 

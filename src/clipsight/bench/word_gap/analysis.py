@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from clipsight.bench.composition.encoder import LensEncoder, versions
+from clipsight.bench.composition.encoder import LensEncoder
+from clipsight.bench.rows import versions
+from clipsight.bench.runner import Progress
 from clipsight.bench.word_gap.behaviour import behaviour
 from clipsight.bench.word_gap.caption import CorpusCaption
 from clipsight.bench.word_gap.columns import Column, choose_columns
 from clipsight.bench.word_gap.corpus import Corpus
-from clipsight.bench.word_gap.measure import Measured, Progress, measure
+from clipsight.bench.word_gap.measure import Measured, measure
 from clipsight.bench.word_gap.part import ATTRIBUTE, GROUPS, OBJECT, RELATION, MeasuredPart
 from clipsight.bench.word_gap.report import ExampleCaption, GapRow, ModelWords, WordsReport
 from clipsight.bench.word_gap.statistics import summarise
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.session.lens import Lens
 from clipsight.towers.families import towers_of
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from clipsight.bench.resampling import TAIL, Interval, Resampler, interval, ratio
 from clipsight.bench.word_gap.part import REMOVALS, MeasuredPart, sums
-from clipsight.bench.word_gap.resampling import TAIL, Interval, Resampler, interval, ratio
 from clipsight.bench.word_gap.tally import MEMBERS
 from clipsight.roles.foils import FOIL_KINDS
 

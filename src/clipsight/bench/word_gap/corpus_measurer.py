@@ -18,7 +18,7 @@ from clipsight.bench.word_gap.tally import MEMBERS
 from clipsight.errors import ClipsightWarning, PictureError, Unsupported
 from clipsight.language.reading import ReadCaption, read_captions
 from clipsight.pictures import read_picture
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.roles.schema import CaptionRoles, find_words
 from clipsight.session.lens import Lens
 from clipsight.towers.encode_texts import encode_texts
@@ -54,7 +54,7 @@ class CorpusMeasurer:
         if pictures and captions:
             features = torch.stack([pictures[one.cluster] for one in captions])
         read = [self._read(one.caption) for one in captions]
-        words = [_Words(caption, one.roles) for caption, one in zip(read, captions, strict=True)]
+        words = [_CaptionWords(caption, one.roles) for caption, one in zip(read, captions, strict=True)]
         scores = [np.zeros((0, len(self._columns)), np.float32)]
         for start in range(0, len(captions), self._batch):
             some = slice(start, start + self._batch)
@@ -112,7 +112,10 @@ class CorpusMeasurer:
             return read_captions(self._tokenizer, [caption], self._view.context).each[0]
 
     def _scores(
-        self, read: Sequence[ReadCaption], words: Sequence["_Words"], features: Float[Tensor, "T E"] | None
+        self,
+        read: Sequence[ReadCaption],
+        words: Sequence["_CaptionWords"],
+        features: Float[Tensor, "T E"] | None,
     ) -> Iterator[Float[np.ndarray, "W M"]]:
         """Of each caption, the scores of its words and marks: those of their tokens, summed."""
         ids, content = torch.stack([one.ids for one in read]), torch.stack([one.content for one in read])
@@ -145,7 +148,7 @@ class CorpusMeasurer:
     def _behaviour(
         self,
         captions: Sequence[CorpusCaption],
-        words: Sequence["_Words"],
+        words: Sequence["_CaptionWords"],
         features: Float[Tensor, "N E"] | None,
     ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 4"], list[tuple[int, str, float]]]:
         """Similarities, falls by removal, and (caption, kind, fall) of foils."""
@@ -186,7 +189,7 @@ class CorpusMeasurer:
         return dict(zip(distinct, F.normalize(made.float(), dim=-1), strict=True))
 
 
-class _Words:
+class _CaptionWords:
     """The words and marks that the model sees of a caption.
 
     Attributes:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clipsight.bench.word_gap.resampling import Interval
+from clipsight.bench.resampling import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
+from clipsight.bench.resampling import Interval
 from clipsight.bench.word_gap.drawing import (
     MODEL_COLOURS,
     ROLE_COLOURS,
@@ -15,7 +16,6 @@ from clipsight.bench.word_gap.drawing import (
 )
 from clipsight.bench.word_gap.part import GROUPS
 from clipsight.bench.word_gap.report import ModelWords
-from clipsight.bench.word_gap.resampling import Interval
 from clipsight.bench.word_gap.statistics import GapFigures
 from clipsight.bench.word_gap.tally import AGAINST
 

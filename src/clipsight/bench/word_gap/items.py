@@ -9,7 +9,7 @@ from clipsight.bench.word_gap.analysis import analyse_captions
 from clipsight.bench.word_gap.caption import CorpusCaption, FoilPair
 from clipsight.bench.word_gap.report import ModelWords
 from clipsight.errors import PictureError
-from clipsight.records.reading import Malformed
+from clipsight.records import Malformed
 from clipsight.roles.extract import extract_roles
 from clipsight.roles.foils import FOIL_KINDS
 from clipsight.session.lens import Lens

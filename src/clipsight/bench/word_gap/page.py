@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from clipsight.bench.resampling import Interval
 from clipsight.bench.word_gap.drawing import DARK, LIGHT, Paper, svg
 from clipsight.bench.word_gap.figures import (
     draw_behaviour,
@@ -15,7 +16,6 @@ from clipsight.bench.word_gap.figures import (
     layered,
 )
 from clipsight.bench.word_gap.report import GapRow, ModelWords, WordsReport
-from clipsight.bench.word_gap.resampling import Interval
 from clipsight.bench.word_gap.tally import AGAINST
 from clipsight.bench.word_gap.verdict import favours, span, verdict
 from clipsight.report import data_uri, render

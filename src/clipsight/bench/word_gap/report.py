@@ -7,10 +7,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from clipsight.bench.composition.encoder import About
+from clipsight.bench.about import About
+from clipsight.bench.resampling import Interval
 from clipsight.bench.word_gap.behaviour import Behaviour
 from clipsight.bench.word_gap.columns import Column
-from clipsight.bench.word_gap.resampling import Interval
 from clipsight.bench.word_gap.statistics import GapFigures
 from clipsight.results.io import FORMAT, atomic_write, check_writable, json_bytes, suffix_of
 

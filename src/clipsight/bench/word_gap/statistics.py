@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from clipsight.bench.resampling import Interval, Resampler, interval, ratio
 from clipsight.bench.word_gap.part import GROUPS, MeasuredPart
-from clipsight.bench.word_gap.resampling import Interval, Resampler, interval, ratio
 from clipsight.bench.word_gap.tally import AGAINST, MEMBERS, REGRESSORS, RoleTally, frequencies
 
 _GROUP_COLUMNS = 3

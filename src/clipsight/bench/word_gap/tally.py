@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from clipsight.bench.resampling import Resampler
 from clipsight.bench.word_gap.part import ATTRIBUTE, GROUPS, MARK, OBJECT, OTHER, RELATION, MeasuredPart, sums
-from clipsight.bench.word_gap.resampling import Resampler
 
 AGAINST = ("composition", "attribute", "relation")
 """What objects are compared with; composition is attributes and relations."""

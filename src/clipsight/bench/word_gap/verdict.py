@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
+from clipsight.bench.resampling import Interval
 from clipsight.bench.word_gap.behaviour import REPLACED
 from clipsight.bench.word_gap.report import GapRow, ModelWords
-from clipsight.bench.word_gap.resampling import Interval
 
 CAPTIONS_ENOUGH = 100
 """Comparable captions below which the sentences say that there are few."""

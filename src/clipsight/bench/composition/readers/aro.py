@@ -13,7 +13,7 @@ from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.order import order_options, spacy_tagger
 from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
 from clipsight.bench.composition.relations import MACCO, NOTEBOOK
-from clipsight.records.reading import BadRow, Row
+from clipsight.records import BadRow, Row
 
 _LEAST_PAIRS = 25
 _ATTRIBUTION = Counting(average="macro", least=_LEAST_PAIRS)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.records.reading import Row
+from clipsight.records import Row
 
 
 @reader(

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader, table_file
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol, ProtocolMean
-from clipsight.records.reading import BadRow, Row
+from clipsight.records import BadRow, Row
 
 KINDS = ("atom", "swap", "negate")
 _COMPOUNDS = tuple((seen, data) for seen in ("seen", "unseen") for data in ("cc12m", "yfcc", "laion"))

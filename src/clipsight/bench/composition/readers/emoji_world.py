@@ -10,7 +10,7 @@ from clipsight.bench.composition.item import Choices, Item
 from clipsight.bench.composition.protocol import Protocol, ProtocolMean
 from clipsight.bench.composition.readers.retrieval import recalls
 from clipsight.bench.composition.scenes import COLLECTION, KINDS, named_scene, scene_ref
-from clipsight.records.reading import Row
+from clipsight.records import Row
 from clipsight.world import nouns
 
 _SCENES = "held-out scenes"

@@ -10,7 +10,7 @@ from typing import Any
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, json_file, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol, ProtocolMean
-from clipsight.records.reading import BadRow, Malformed, Row
+from clipsight.records import BadRow, Malformed, Row
 
 PARTS = (
     "eqbenag",

@@ -11,7 +11,7 @@ from pathlib import Path
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol, ProtocolMean
-from clipsight.records.reading import BadRow, Malformed, Row, json_rows
+from clipsight.records import BadRow, Malformed, Row, json_rows
 
 _FILES = {
     "replace_att": ("vl_checklist_attributes", 10_575, "visual_genome"),

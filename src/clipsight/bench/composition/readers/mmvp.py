@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader, table_file
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
-from clipsight.records.reading import BadRow, Malformed, Row
+from clipsight.records import BadRow, Malformed, Row
 
 PATTERNS = (
     "Orientation and Direction",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader, table_file
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Counting, Protocol
-from clipsight.records.reading import BadRow, Row
+from clipsight.records import BadRow, Row
 
 _CHOICES = 4
 _FILES = {

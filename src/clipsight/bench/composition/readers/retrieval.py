@@ -12,7 +12,7 @@ from clipsight.bench.composition.benchmark import Annotation, Benchmark, Benchma
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol, ProtocolMean
 from clipsight.bench.composition.rules import RANKS
-from clipsight.records.reading import BadRow, Malformed, Row
+from clipsight.records import BadRow, Malformed, Row
 
 TEST = "karpathy_test"
 _SIDES = {"i2t": "picture to captions", "t2i": "caption to pictures"}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol, ProtocolMean
-from clipsight.records.reading import Row
+from clipsight.records import Row
 
 COUNTS = {"replace_att": 788, "replace_obj": 1652, "replace_rel": 1406, "swap_att": 666, "swap_obj": 245}
 SUBSETS = tuple(COUNTS)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
-from clipsight.records.reading import Row
+from clipsight.records import Row
 
 COUNTS = {
     "existence": (534, 505),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Counting, Protocol, ProtocolMean
-from clipsight.records.reading import BadRow, Row
+from clipsight.records import BadRow, Row
 
 _ATTRIBUTES = {
     "vaw": {"action": 3039, "color": None, "material": 11835, "size": 15321, "state": 4939},

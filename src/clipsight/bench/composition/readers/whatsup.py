@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol, ProtocolMean
-from clipsight.records.reading import BadRow, Row
+from clipsight.records import BadRow, Row
 
 _CONTROLLED = {"A": ("controlled_images_dataset", 412), "B": ("controlled_clevr_dataset", 408)}
 _ASKED = {

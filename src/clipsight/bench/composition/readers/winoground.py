@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from clipsight.bench.composition.benchmark import Annotation, Benchmark, BenchmarkFiles, reader
 from clipsight.bench.composition.item import Item
 from clipsight.bench.composition.protocol import Protocol
-from clipsight.records.reading import Row
+from clipsight.records import Row
 
 _NOTE = (
     "400 items: one more group is a quarter of a point. MACCO also scores 171 items that need no further skills, a "

@@ -1,19 +1,26 @@
-"""Which adapter looks at a model: one line for each family, and the reason where there is none."""
+"""Which adapter looks at a model, and the reason where there is none.
+
+Every module of this folder names one kind of image tower inside an open_clip model: its function `vision_family` gives
+the adapter, or None for a tower of another kind. A new kind is one new file.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 
-import open_clip
-from open_clip.modified_resnet import ModifiedResNet
-from open_clip.timm_model import TimmModel
-from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from clipsight.errors import Unsupported
-from clipsight.towers.open_clip_resnet import OpenClipResNet
 from clipsight.towers.open_clip_text import OpenClipText
-from clipsight.towers.open_clip_vit import OpenClipVision
 from clipsight.towers.view import TextView, VisionView
+
+VisionFamily = Callable[[nn.Module, nn.Module], tuple[str, Callable[[nn.Module], VisionView]] | None]
+"""(image tower, whole model) → (kind of tower in words, adapter), or None."""
+
+_VISION_FAMILIES: tuple[VisionFamily, ...] = tuple(
+    import_module(f"{__name__}.{found.name}").vision_family for found in iter_modules(__path__)
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,14 +71,9 @@ def is_transformers(module: nn.Module) -> bool:
 
 
 def _open_clip_family(module: nn.Module, visual: nn.Module) -> tuple[str, Callable[[nn.Module], VisionView]]:
-    if isinstance(visual, VisionTransformer):
-        return "open_clip CoCa" if isinstance(module, open_clip.CoCa) else "open_clip ViT", OpenClipVision
-    if isinstance(visual, ModifiedResNet):
-        return "open_clip ResNet", OpenClipResNet
-    if isinstance(visual, TimmModel):
-        from clipsight.towers.timm_models import timm_family
-
-        return timm_family(visual)
+    for family in _VISION_FAMILIES:
+        if (found := family(visual, module)) is not None:
+            return found
     return f"open_clip {type(visual).__name__}", _nobody
 
 
