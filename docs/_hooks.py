@@ -6,6 +6,7 @@
 | `<!-- help: VERB -->` | the help page of a command, or of one of a command, as in `help: bench world` |
 | `<!-- bench: PATH -->` | the table of what `clipsight bench world --json` printed into PATH |
 | `<!-- tasks: PATH TASK -->` | one table of what `clipsight bench tasks --json` printed into PATH |
+| `<!-- tasks: list -->` | every task with its question and figures |
 | `<!-- composition: PATH ID … -->` | these benchmarks of what `clipsight bench composition --json` printed into PATH |
 | `<!-- benchmarks: table -->` | every compositional benchmark and guard in a line |
 | `<!-- words: PATH WHAT LABEL -->` | of `scripts/measure_words_gap.py`, a model's `gaps`, `layers` or `foils` |
@@ -40,6 +41,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by MkDocs with each page's text."""
     markdown = re.sub(r"<!-- figures: (\S+)(?: (\S+))? -->", lambda m: figures(m[1], m[2]), markdown)
     markdown = re.sub(r"<!-- bench: (\S+) -->", lambda m: bench(m[1]), markdown)
+    markdown = re.sub(r"<!-- tasks: list -->", lambda m: task_list(), markdown)
     markdown = re.sub(r"<!-- tasks: (\S+) (\w+) -->", lambda m: tasks(m[1], m[2]), markdown)
     markdown = re.sub(
         r"<!-- composition: (\S+) ([\w ]+?) -->", lambda m: composition(m[1], m[2].split()), markdown
@@ -172,6 +174,17 @@ def composition(path: str, ids: list[str]) -> str:
         *(["ties, %"] if len(labels) == 1 else []),
     ]
     return "\n".join(_titled("", columns, table))
+
+
+def task_list() -> str:
+    """Every task that is measured: what it answers, and what its figures are."""
+    from clipsight.bench.tasks import TASKS
+
+    rows = [
+        [f"`{one.id}`", one.question, "; ".join(f"`{name}`: {text}" for name, text in one.figures.items())]
+        for one in TASKS
+    ]
+    return "\n\n".join(_titled("", ["task", "question", "figures"], rows))
 
 
 def benchmarks() -> str:

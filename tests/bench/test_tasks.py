@@ -360,3 +360,21 @@ def test_the_command_prints_a_list_of_rows_for_each_task(capsys, tmp_path, monke
     assert main([*words, "--overwrite"]) == 0
     said = capsys.readouterr().out
     assert all(f"\n{task}" in said for task in TABLES)
+
+
+def test_a_task_is_added_by_one_file(lens, tmp_path, monkeypatch):
+    """The registry reads every module of the folder: the command and the documentation list it by themselves."""
+    (tmp_path / "brightness.py").write_text(
+        "from clipsight.bench.task import Task, one_row\n"
+        "TASKS = (Task(id='brightness', question='How bright?', figures={'mean': 'of all pixels'},\n"
+        "    jobs=lambda lens, recipes, contrast: [one_row({}, lambda drawn: {'mean': 0.5})]),)\n"
+    )
+    from clipsight.bench import tasks
+
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    found = {task.id: task for task in tasks.found()}
+    assert set(found) == {*TABLES, "brightness"}
+    (row,) = measure_tasks(lens, ["clip"], [found["brightness"]], seeds=[1], count=1, segmented=1, damaged=1)[
+        "brightness"
+    ]
+    assert row.spread("mean").mean == 0.5

@@ -119,6 +119,9 @@ def test_the_rows_are_written_and_an_existing_file_is_kept(asked, lens, run):
         (["world", "--seeds", "one"], "--seeds"),
         (["world", "--contrast", "all"], "labels"),
         (["world", "--out", "rows.csv"], ".json"),
+        (["world", "--rows", "rows.csv"], ".jsonl"),
+        (["world", "--part", "1/2"], "--rows FILE"),
+        (["world", "--part", "3/2", "--rows", "rows.jsonl"], "not a part"),
         (["emoji"], "world"),
     ],
 )
@@ -128,3 +131,21 @@ def test_asked_wrongly_is_one_sentence_and_exit_code_2(asked, lens, run, words, 
     assert hint in err
     assert len(err.splitlines()) == 1
     assert (asked, lens.loaded) == ([], [])
+
+
+@bundled
+def test_parts_make_the_table_of_the_whole(run):
+    quick = (*QUICK, "--rows", "rows.jsonl")
+    for part in ("1/2", "2/2"):
+        code, out, _ = run(*quick, "--part", part)
+        assert code == 0
+        assert f"Part {part} is measured" in out
+    files = sorted(file.name for file in Path().glob("rows*.jsonl"))
+    assert files == ["rows.1of2.jsonl", "rows.2of2.jsonl"]
+    code, out, _ = run(*quick, "--json")
+    assert code == 0
+    assert [len(row["by_seed"]) for row in json.loads(out)] == [2, 2]
+    assert not Path("rows.jsonl").exists(), "nothing was left to measure"
+    code, _, err = run("bench", "world", "--recipes", "clip", "--seeds", "3", "--count", "2", *quick[-2:])
+    assert code != 0
+    assert "rows of another run" in err

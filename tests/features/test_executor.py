@@ -230,10 +230,15 @@ TOWERS = {
 NUMBERS = {
     ("sc_clip", 12): {"pre": 9, "post": 4, "first": 4, "last": 10, "share": 0.3},
     ("sc_clip", 24): {"pre": 17, "post": 7, "first": 9, "last": 20, "share": 0.1},
+    ("dih_clip", 12): {"pre": 9, "post": 4, "first": 4, "last": 10, "share": 0.3},
+    ("dih_clip", 24): {"pre": 17, "post": 7, "first": 9, "last": 19, "share": 0.1},
     ("sfp", 12): {"pre": 9, "post": 4, "first": 4, "last": 10, "share": 0.3},
     ("sfp", 24): {"pre": 9, "post": 4, "first": 4, "last": 10, "share": 0.3},
 }
-"""Block numbers from 1 and share of the class token; DIH-CLIP has SC-CLIP's, SFP its code's at every depth."""
+"""Block numbers from 1, last included, and share of the class token; SFP has its code's at every depth.
+
+The released ranges count from 0 and are half-open: at 24 blocks 8:20 of SC-CLIP's author, 8:19 of DIH-CLIP's code.
+"""
 GRID = (6, 7)
 
 
@@ -259,7 +264,7 @@ def matches(ours: Tensor, expected: Tensor) -> None:
 
 def two_streams(kind: str):
     def formula(visual, x, depth):
-        numbers = NUMBERS["sfp" if kind.startswith("sfp") else "sc_clip", depth]
+        numbers = NUMBERS[kind.partition(".")[0], depth]
         return reference.two_streams(visual, x, GRID, kind, numbers)
 
     return formula
@@ -297,6 +302,20 @@ def test_the_recipe_is_the_formula(name, depth):
 def test_every_level_of_cliper_is_the_formula(depth):
     levels = run(OpenClipVision(tower(depth)), two_pictures(), fitted_to("cliper.levels", depth)).levels
     matches(levels, reference.cliper(tower(depth), two_pictures()))
+
+
+@torch.no_grad()
+def test_rf_clip_of_the_large_tower_has_its_own_sinks():
+    """Its channels go by the width, 1,024 for ViT-L; two blocks are enough to see them."""
+    visual = tiny_clip(seed=3, image_size=32, patch_size=8, width=1024, head_width=512, layers=2).visual
+    sinks = (250, 261, 437, 650, 720, 779, 936, 1005)
+    visual.positional_embedding[3:9, list(sinks)] += 60
+    recipe = dataclasses.replace(get_recipe("rf_clip"), positions="bilinear")
+    ours = run(OpenClipVision(visual), two_pictures(), recipe).patches
+    matches(ours, reference.rf_clip(visual, two_pictures(), GRID, sinks, 5.0))
+    others = tuple(channel + 1 for channel in sinks)
+    with pytest.raises(AssertionError):
+        matches(ours, reference.rf_clip(visual, two_pictures(), GRID, others, 5.0))
 
 
 @pytest.mark.parametrize("sigma", [1.5, 1.9])

@@ -157,7 +157,7 @@ def tiff_claiming(width: int, height: int, data: bytes = b"\0" * 64) -> bytes:
             273: (long, 1, 8),
             277: (short, 1, 1),
             278: (long, 1, height),
-            279: (long, 1, width * height % 2**32),
+            279: (long, 1, 3 * width * height % 2**32),
         },
         data,
     )

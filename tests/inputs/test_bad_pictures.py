@@ -342,11 +342,11 @@ def test_too_little_memory_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_tiff_whose_tags_run_out_of_the_file(tmp_path: Path) -> None:
-    short = corpus.tiff_claiming(16, 16, bytes(256))
+    short = corpus.tiff_claiming(16, 16, bytes(768))
     path = tmp_path / "tags.tif"
     path.write_bytes(short)
     assert isinstance(corpus.read_or_refused(path), Image.Image)
-    for place in range(8 + 256, len(short), 3):
+    for place in range(8 + 768, len(short), 3):
         path.write_bytes(short[:place] + struct.pack("<I", 0xFFFFFFF0) + short[place + 4 :])
         corpus.read_or_refused(path)
 

@@ -64,7 +64,7 @@ def test_rgb_tiffs_of_sixteen_bits(tmp_path: Path) -> None:
 def test_large_deep_pictures_are_scaled_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = np.random.default_rng(0).integers(0, 65_536, (50, 30)).astype(np.uint16)
     whole = np.asarray(read_picture(Image.fromarray(samples)))
-    monkeypatch.setattr("clipsight.pictures.decoding._STRIP", 100)
+    monkeypatch.setattr("clipsight.pictures.ranges._STRIP", 100)
     assert np.array_equal(np.asarray(read_picture(Image.fromarray(samples))), whole)
     assert np.array_equal(whole[..., 0], np.round(samples / 257).astype(np.uint8))
 

@@ -123,7 +123,8 @@ def fake_transformers(kind: str) -> tuple[ModuleType, list]:
 
     class Processor:
         @classmethod
-        def from_pretrained(cls, name):
+        def from_pretrained(cls, name, *, trust_remote_code):
+            assert trust_remote_code is False
             return cls()
 
         def __init__(self):
@@ -147,7 +148,8 @@ def fake_transformers(kind: str) -> tuple[ModuleType, list]:
         config = SimpleNamespace(model_type=kind)
 
         @classmethod
-        def from_pretrained(cls, name):
+        def from_pretrained(cls, name, *, trust_remote_code):
+            assert trust_remote_code is False
             return cls()
 
         def to(self, device):
@@ -163,7 +165,7 @@ def fake_transformers(kind: str) -> tuple[ModuleType, list]:
                 masks[0, 0, index, : index + 1] = 1
             return SimpleNamespace(pred_masks=masks, iou_scores=torch.tensor([[[0.3, 0.9, 0.5]]]))
 
-    library.AutoConfig = SimpleNamespace(from_pretrained=lambda name: Model.config)
+    library.AutoConfig = SimpleNamespace(from_pretrained=lambda name, *, trust_remote_code: Model.config)
     for prefix in ("Sam", "Sam2"):
         setattr(library, f"{prefix}Model", Model)
         setattr(library, f"{prefix}Processor", Processor)

@@ -12,12 +12,12 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
+from clipsight.checkpoints import folder as folder_module
+from clipsight.checkpoints import hub, locate
 from clipsight.checkpoints.fingerprint import fingerprint
 from clipsight.checkpoints.folder import write_model_folder
 from clipsight.checkpoints.locate import model_ids
 from clipsight.errors import CheckpointError, ClipsightWarning, HubUnreachable
-from clipsight.towers import folder as folder_module
-from clipsight.towers import hub, sources
 from clipsight.towers.loading import load_model
 from tiny import TINY_TEXT, TINY_VISION, pixels, tiny_clip
 
@@ -68,7 +68,7 @@ def downloaded(monkeypatch, tmp_path, clip):
     """Every tag is in the cache already."""
     file = tmp_path / "hub.safetensors"
     save_file(clip.state_dict(), file)
-    monkeypatch.setattr(sources, "fetch_tag", lambda name, tag: file)
+    monkeypatch.setattr(locate, "fetch_tag", lambda name, tag: file)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_bundled_model(monkeypatch, folder, clip):
         "assets",
         "clipsight-tiny",
     )
-    monkeypatch.setattr(sources, "bundled_folder", lambda name: folder)
+    monkeypatch.setattr(locate, "bundled_folder", lambda name: folder)
     assert same_outputs(load_model("clipsight-tiny", device="cpu").module, clip)
 
 

@@ -72,3 +72,17 @@ DIRECT_EFFECTS = Citation(
     repository="",
     commit="",
 )
+OCCLUSION = Citation(
+    title="Visualizing and Understanding Convolutional Networks",
+    arxiv="1311.2901",
+    venue="ECCV 2014",
+    repository="meta-pytorch/captum",
+    commit="release 0.9.0",
+)
+RISE = Citation(
+    title="RISE: Randomized Input Sampling for Explanation of Black-box Models",
+    arxiv="1806.07421",
+    venue="BMVC 2018",
+    repository="",
+    commit="",
+)

@@ -1,6 +1,5 @@
 """Weights into an architecture: brought to its layout, compared with it, refused in one sentence where they differ."""
 
-import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -14,9 +13,12 @@ from torch import Tensor, nn
 
 from clipsight.checkpoints.training_files import State
 from clipsight.errors import CheckpointError, ClipsightWarning
+from clipsight.untrusted import MOST_JSON, parse_json
 
 _POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
 _POSITION_IDS = "text.transformer.embeddings.position_ids"
+_MOST_SCALE = 15.0
+"""Of the logarithm: a factor of three million, which no cosine survives in float32."""
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", _POSITION_IDS)
 
 
@@ -40,7 +42,69 @@ def apply_state(module: nn.Module, state: State, *, source: str, architecture: s
     _resample_positions(module, own, aligned, source)
     if difference := differences(own, aligned):
         raise CheckpointError(f"weights {source} do not fit {architecture}: {difference}. {_cause(state)}")
+    check_numbers(own, aligned, source)
     module.load_state_dict(aligned)
+
+
+def check_fit(shapes: nn.Module, state: State, *, source: str, architecture: str) -> None:
+    """Refuse weights of another architecture before any memory is taken for it: `shapes` is of `build_shapes`.
+
+    Position tables of another length are left to `apply_state`.
+
+    Raises:
+        CheckpointError: as `apply_state`.
+    """
+    own, aligned = shapes.state_dict(), align(shapes, state)
+    if own.keys() == aligned.keys():
+        other = [name for name in own if own[name].shape != aligned[name].shape]
+        if all(name in _POSITIONS for name in other):
+            return
+    raise CheckpointError(
+        f"weights {source} do not fit {architecture}: {differences(own, aligned)}. {_cause(state)}"
+    )
+
+
+def check_numbers(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that are no numbers of a model: NaN, infinity, integers without a scale.
+
+    Args:
+        own: the model's tensors, for their number types.
+        state: as many weights to go into them.
+        source: where they come from, for messages.
+
+    Raises:
+        CheckpointError: names the first such weight.
+    """
+    for name, wanted in own.items():
+        tensor = state[name]
+        if not wanted.is_floating_point():
+            continue
+        if not tensor.is_floating_point():
+            raise CheckpointError(
+                f"weights {source}: {name} holds {str(tensor.dtype).removeprefix('torch.')} and the model computes in "
+                "floating point; usual cause: quantised weights, whose scales are not there. Save them as float16 or "
+                "float32."
+            )
+        if not _finite(tensor):
+            raise CheckpointError(
+                f"weights {source}: {name} holds NaN or infinity; usual cause: a training run that went wrong. Take an "
+                "earlier checkpoint."
+            )
+    scale = state.get("logit_scale")
+    if scale is not None and float(scale.float().max()) > _MOST_SCALE:
+        raise CheckpointError(
+            f"weights {source}: logit_scale is {float(scale.float().max()):g}, and cosines are multiplied by its "
+            f"exponential; it must be at most {_MOST_SCALE:g} (CLIP's is 4.6). Usual cause: the factor itself was "
+            "stored, not its logarithm."
+        )
+
+
+def _finite(tensor: Tensor) -> bool:
+    if not tensor.numel():
+        return True
+    wide = tensor.float() if tensor.element_size() < 2 else tensor
+    low, high = torch.aminmax(wide)  # one pass, nothing allocated; NaN passes through
+    return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
 def align(module: nn.Module, state: Mapping[str, Tensor]) -> State:
@@ -98,12 +162,19 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
-        CheckpointError: no such file, not JSON, not an object.
+        CheckpointError: no such file, not JSON, above 64 MiB, nested deeper than any configuration, a key twice, not an
+            object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if (size := path.stat().st_size) > MOST_JSON:
+            raise CheckpointError(
+                f"{path} has {size:,} bytes, more than any configuration; name another file."
+            )
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; check the path.") from None
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a JSON file that can be read ({error}).") from None
     if not isinstance(content, dict):
@@ -136,10 +207,14 @@ def _resample_positions(module: nn.Module, own: Mapping[str, Tensor], state: Sta
 def _cause(state: Mapping[str, Tensor]) -> str:
     if other := foreign(state):
         return f"Cause: {other}."
-    return (
-        f"Usual cause: they were trained as another architecture{_looks(state)}; name that one as the model, or pass "
-        "the file alone as the model and its architecture is read from its shapes."
-    )
+    from clipsight.checkpoints.infer import infer_architecture
+
+    try:
+        infer_architecture(state, "")
+        alone = ", or pass the file alone as the model and its architecture is read from its shapes"
+    except CheckpointError:
+        alone = ", or write it down as a model-config .json (clipsight.load(CONFIG, FILE))"
+    return f"Usual cause: they were trained as another architecture{_looks(state)}; name that one as the model{alone}."
 
 
 def _shape(tensor: Tensor) -> str:

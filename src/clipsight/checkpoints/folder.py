@@ -17,6 +17,8 @@ from safetensors.torch import save
 from torch import nn
 
 from clipsight.checkpoints.fit_weights import read_json
+from clipsight.checkpoints.schema import CARD as CARD_SCHEMA
+from clipsight.checkpoints.schema import PREPROCESS, check, check_model
 from clipsight.errors import CheckpointError
 from clipsight.results import atomic_write
 
@@ -53,16 +55,23 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(model_cfg, preprocess_cfg) of an open_clip configuration file, wrapped as in a folder or bare.
 
     Raises:
-        CheckpointError: unreadable, or not an architecture.
+        CheckpointError: unreadable, not an architecture, or with keys or values that `schema` does not list.
     """
     content = read_json(path)
     model_cfg = content.get("model_cfg", content)
+    if not isinstance(model_cfg, dict):
+        raise CheckpointError(
+            f"{path}: model_cfg is a {type(model_cfg).__name__}, an object {{…}} was expected."
+        )
     if missing := [key for key in _ARCHITECTURE if key not in model_cfg]:
         raise CheckpointError(
             f"{path} is not an open_clip model configuration: {', '.join(missing)} missing; it needs "
             f"{', '.join(_ARCHITECTURE)}, as in open_clip's model_configs."
         )
-    return model_cfg, content.get("preprocess_cfg") or {}
+    preprocess_cfg = content.get("preprocess_cfg") or {}
+    check_model(model_cfg, str(path))
+    check(preprocess_cfg, PREPROCESS, str(path), "preprocess_cfg")
+    return model_cfg, preprocess_cfg
 
 
 def read_model_folder(path: Path) -> ModelFolder:
@@ -80,6 +89,7 @@ def read_model_folder(path: Path) -> ModelFolder:
     if weights is None:
         raise CheckpointError(f"model folder {path} has no weights; put them there as {WEIGHTS}.")
     card = read_json(path / CARD) if (path / CARD).is_file() else {}
+    check(card, CARD_SCHEMA, str(path / CARD), "", others=True)
     return ModelFolder(
         path=path, model_cfg=model_cfg, preprocess_cfg=preprocess_cfg, weights=weights, card=card
     )

@@ -19,6 +19,10 @@ _SECONDS = 5.0
 _WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _SAFE, _PICKLED = "model*.safetensors", "pytorch_model*.bin"
 _BESIDE = ("*.json", "*.txt", "*.model")
+_TOKENIZERS = (
+    *("tokenizer.json", "vocab.json", "vocab.txt"),
+    *("spiece.model", "sentencepiece.bpe.model", "tokenizer.model"),
+)
 
 
 def fetch_tag(name: str, tag: str) -> Path:
@@ -92,6 +96,29 @@ def fetch_transformers(repository: str) -> Path:
     except Exception as error:
         raise _unreachable(what, constants.ENDPOINT, error) from None
     return Path(folder)
+
+
+def held_texts(repository: str, needs: str) -> Path | None:
+    """The cached folder of a tokenizer, or with `needs` "config.json" of a text model's settings, without a request."""
+    for name in (needs,) if needs else _TOKENIZERS:
+        held = try_to_load_from_cache(repository, name)
+        if isinstance(held, str):
+            return Path(held).parent
+    return None
+
+
+def fetch_texts(repository: str) -> Path:
+    """The folder of a tokenizer or a text model's settings on the hub, without weights.
+
+    Raises:
+        HubUnreachable: it could not be downloaded.
+    """
+    what = f"the tokenizer or text model {repository!r}"
+    _require(constants.ENDPOINT, what)
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[*_BESIDE], ignore_patterns="*/*"))
+    except Exception as error:
+        raise _unreachable(what, constants.ENDPOINT, error) from None
 
 
 def _held(repository: str, file: str) -> Path | None:

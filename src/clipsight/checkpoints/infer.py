@@ -91,7 +91,7 @@ def fits(config: Config, state: Mapping[str, Tensor]) -> bool:
 
     One with a text tower of Hugging Face's, whose shapes are on the hub, fits whatever has such a tower.
     """
-    if "hf_model_name" in config["text_cfg"]:
+    if config["text_cfg"].get("hf_model_name"):
         return _has_hf_text(state)
     module = build_shapes(config)
     return not differences(module.state_dict(), align(module, state))

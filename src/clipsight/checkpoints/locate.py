@@ -19,6 +19,7 @@ from clipsight.checkpoints.activation import (
 from clipsight.checkpoints.folder import CONFIG, bundled_folder, read_config, read_model_folder
 from clipsight.checkpoints.hub import fetch_repository, fetch_tag
 from clipsight.checkpoints.infer import fits, infer_architecture, with_layout
+from clipsight.checkpoints.transformers_files import REPOSITORY
 from clipsight.checkpoints.weight_files import WeightFile, is_weight_path, read_weights, split_entry
 from clipsight.errors import CheckpointError
 
@@ -160,11 +161,8 @@ def _named(name: str, pretrained: str | None, quick_gelu: bool | None, trust_pro
     known = name.replace("/", "-")
     model_cfg = open_clip.get_model_config(known) if known in open_clip.list_models() else None
     if model_cfg is None:
-        near = get_close_matches(known, model_ids(), n=3, cutoff=0.5)
-        meant = f" Did you mean {', '.join(near)}?" if near else ""
-        folder = f" For a model folder write local-dir:{name}." if Path(name).is_dir() else ""
         raise ValueError(
-            f"model={name!r} is not an open_clip name.{meant}{folder} Taken are the names of clipsight.models(), a "
+            f"model={name!r} is not an open_clip name.{_meant(name)} Taken are the names of clipsight.models(), a "
             "weight file, a configuration .json, local-dir:FOLDER, hf-hub:org/name, hf:org/name, or a live module."
         )
     tags = open_clip.list_pretrained_tags_by_model(known)
@@ -191,7 +189,38 @@ def _named(name: str, pretrained: str | None, quick_gelu: bool | None, trust_pro
     weights = read_weights(pretrained, trust_program=trust_program)
     beside = _beside(weights)
     activation = from_evidence(quick_gelu, weights, known, beside[0] if beside else None)
-    return _from_file(with_layout(model_cfg, weights.state), {}, weights, activation, known)
+    model_cfg, notes = _with_context(with_layout(model_cfg, weights.state), weights, name)
+    return _from_file(model_cfg, {}, weights, activation, known, *notes)
+
+
+def _with_context(
+    model_cfg: dict[str, Any], weights: WeightFile, name: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The architecture with as many text positions as the file has, which then need no resampling; and a note."""
+    text = model_cfg["text_cfg"]
+    table = weights.state.get("positional_embedding", weights.state.get("text.positional_embedding"))
+    rows = 0 if table is None or table.ndim != 2 else len(table) - bool(text.get("embed_cls"))
+    if rows < 3 or text.get("hf_model_name") or rows == (built := text.get("context_length", 77)):
+        return model_cfg, ()
+    note = f"Text positions: {rows}, as the file has; {name} is built with {built}."
+    return {**model_cfg, "text_cfg": {**text, "context_length": rows}}, (note,)
+
+
+def _meant(name: str) -> str:
+    """What a name that nothing is called by was probably meant as, as a sentence with a blank before it."""
+    path = Path(name)
+    if path.is_dir():
+        kind = "hf" if (path / "config.json").is_file() and not (path / CONFIG).is_file() else "local-dir"
+        return f" For a model folder write {kind}:{name}."
+    known = {one.lower(): one for one in model_ids()}
+    said = name.replace("/", "-").lower()
+    near = get_close_matches(said, known, n=3, cutoff=0.5)
+    if "/" in name and REPOSITORY.fullmatch(name) and not get_close_matches(said, near, cutoff=0.8):
+        return (
+            f" For a repository of the Hugging Face hub write hf:{name} (transformers' format) or hf-hub:{name} "
+            "(open_clip's)."
+        )
+    return f" Did you mean {', '.join(known[one] for one in near)}?" if near else ""
 
 
 def _refuse_pretrained(name: str, pretrained: str | None) -> None:

@@ -5,15 +5,16 @@ A file falls into parts: an entry of a training checkpoint, or within one the te
 """
 
 import argparse
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from clipsight.errors import CheckpointError
+from clipsight.untrusted import parse_json
 
 State = dict[str, Tensor]
 
@@ -26,6 +27,7 @@ _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.
 _OUTER = ("module.", "model.", "clip.", "net.", "network.")
 """What data parallel and training frameworks put before names."""
 
+_KEPT_POSITIONS = 20
 _SETTINGS = ("args", "hyper_parameters", "hparams", "config", "cfg", "opt", "model_cfg", "model_config")
 _FACTS = (
     "model",
@@ -96,23 +98,38 @@ def choose_weights(content: object, asked: str, source: str) -> ChosenWeights:
     return ChosenWeights(state=part.state, notes=tuple(notes))
 
 
-def facts(content: object) -> dict[str, str | bool]:
+def join_positions(state: State) -> tuple[State, tuple[str, ...]]:
+    """Long-CLIP's two tables of text positions as the one that its text tower adds up (arXiv 2403.15378).
+
+    It adds rows 1 to 20 of the first, which were kept, and the others of the second, which were trained.
+    """
+    table, rest = state.get("positional_embedding"), state.get("positional_embedding_res")
+    if table is None or rest is None or table.shape != rest.shape or len(table) <= _KEPT_POSITIONS:
+        return state, ()
+    joined = torch.cat([table[:_KEPT_POSITIONS], rest[_KEPT_POSITIONS:].to(table.dtype)])
+    plain = {name: tensor for name, tensor in state.items() if name != "positional_embedding_res"}
+    note = f"Long-CLIP's two tables of {len(joined)} text positions were joined, as its text tower adds them."
+    return {**plain, "positional_embedding": joined}, (note,)
+
+
+def facts(content: object, depth: int = 4) -> dict[str, str | bool]:
     """What a file says of its model in plain words: model names, activation, where it started from.
 
-    Looks at the file's own entries and at the arguments and settings that training programs keep; tensors never count.
+    Looks at the file's own entries and, a few levels deep, at the arguments and settings that training programs keep;
+    tensors never count.
     """
     if isinstance(content, argparse.Namespace):
         content = vars(content)
     if isinstance(content, str) and content.lstrip().startswith("{"):
         try:
-            content = json.loads(content)
+            content = parse_json(content)
         except ValueError:
             return {}
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not depth:
         return {}
     said = {name: content[name] for name in _FACTS if isinstance(content.get(name), str | bool)}
     for name in _SETTINGS:
-        said = {**facts(content.get(name)), **said}
+        said = {**facts(content.get(name), depth - 1), **said}
     return said
 
 

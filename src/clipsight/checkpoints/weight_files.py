@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
-from clipsight.checkpoints.training_files import State, choose_weights, facts
+from clipsight.checkpoints.training_files import State, choose_weights, facts, join_positions
 from clipsight.errors import CheckpointError
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -94,12 +94,13 @@ def read_weights(name: str, *, trust_program: bool = False) -> WeightFile:
     else:
         content, header = _read_pytorch(path, trust_program), {}
     chosen = choose_weights(content, entry, str(path))
+    state, joined = join_positions(chosen.state)
     return WeightFile(
         path=path,
         entry=entry,
-        state=chosen.state,
+        state=state,
         said={**facts(header), **facts(content)},
-        notes=chosen.notes,
+        notes=(*chosen.notes, *joined),
         stamp=stamp,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -14,6 +15,7 @@ from clipsight.cli.progress import waiting, with_progress
 from clipsight.cli.registry import verb, verb_group
 
 if TYPE_CHECKING:
+    from clipsight.bench.runner import Share
     from clipsight.bench.task import TaskRow
     from clipsight.bench.world import RecipeRow
 
@@ -65,6 +67,13 @@ class RecipeOptions:
 
     contrast: ContrastWord = "labels"
 
+    rows: Path | None = None
+    """Also keep each result in this .jsonl file once it is measured. The same command continues an interrupted run."""
+
+    part: str | None = None
+    """Measure only one part of the work, such as `2/4` for the second of four processes, into --rows. When all parts
+    are done, the same command without --part reads them and prints the table."""
+
 
 @verb(1, group=BENCH)
 def world(
@@ -103,9 +112,23 @@ def _run(
     chosen = _read_recipes(options.recipes)
     seeds = tuple(dict.fromkeys(options.seeds))
     check_scenes(seeds, options.count)
+    share = read_part(options.part)
+    if options.part is not None and options.rows is None:
+        raise UsageError(
+            f"--part {options.part} measures rows for other processes; say where with --rows FILE.jsonl."
+        )
+    if options.rows is not None and options.rows.suffix.lower() != ".jsonl":
+        raise UsageError(f"--rows {options.rows} does not end with .jsonl, the format of the rows.")
     output.check()
-    made = measure(model, chosen, seeds, options.count, options.contrast)
-    if not output.write(made.data):
+    made = measure(
+        model, chosen, seeds, options.count, options.contrast, {"rows": options.rows, "share": share}
+    )
+    if options.part is not None:
+        say(
+            f"Part {options.part} is measured, beside {options.rows}. When all parts are there, run the same command "
+            "without --part to get the table."
+        )
+    elif not output.write(made.data):
         made.show()
         output.say_where()
     for failure in made.failures:
@@ -128,6 +151,7 @@ def _world(
     seeds: tuple[int, ...],
     count: int | None,
     contrast: ContrastWord,
+    kept: dict[str, Any],
 ) -> _Made:
     from clipsight.bench.world import COUNT, compare
 
@@ -140,6 +164,7 @@ def _world(
         contrast=contrast,
         strict=DEBUGGING.get(),
         watch=lambda steps: with_progress(steps, len(recipes) * len(seeds), lambda step: step.name),
+        **kept,
     )
     title = f"{model.model}, held-out scenes: {count} of each seed {_words(seeds)}, contrast {contrast}"
     return _Made(
@@ -155,6 +180,7 @@ def _tasks(
     seeds: tuple[int, ...],
     count: int | None,
     contrast: ContrastWord,
+    kept: dict[str, Any],
 ) -> _Made:
     from clipsight.bench.measure_tasks import count_jobs, measure_tasks
 
@@ -170,6 +196,7 @@ def _tasks(
             steps, count_jobs(lens, recipes) * len(seeds), lambda step: step.name
         ),
         **counts,
+        **kept,
     )
     return _Made(
         {task: [row.to_dict() for row in rows] for task, rows in tables.items()},
@@ -195,6 +222,20 @@ def _read_recipes(words: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(get_recipe(word).id for word in words))
     except ValueError as error:
         raise UsageError(f"--recipes: {error}") from error
+
+
+def read_part(word: str | None) -> "Share":
+    """The share of the work that `2/4` means; all of it without a word.
+
+    Raises:
+        UsageError: the word does not have that form.
+    """
+    from clipsight.bench.runner import WHOLE, Share
+
+    try:
+        return WHOLE if word is None else Share.parse(word)
+    except ValueError as error:
+        raise UsageError(f"--part {error}") from error
 
 
 def check_scenes(seeds: Sequence[int], count: int | None) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from clipsight.cli.bench import read_part
 from clipsight.cli.bench_data import DATA, BenchmarkOptions, ChosenBenchmarks
 from clipsight.cli.bench_models import MODELS, SeveralModels, opened
 from clipsight.cli.options import JsonOutput, ModelOptions
@@ -161,12 +162,7 @@ def _read_part(word: str | None, data: BenchmarkOptions) -> "Share | None":
     """
     if word is None:
         return None
-    from clipsight.bench.runner import Share
-
-    try:
-        share = Share.parse(word)
-    except ValueError as error:
-        raise UsageError(f"--part {error}") from error
+    share = read_part(word)
     if data.cache is None:
         raise UsageError(
             f"--part {word} computes features for other processes; say where with --cache FOLDER."

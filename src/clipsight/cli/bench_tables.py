@@ -15,7 +15,9 @@ LEGEND = (
     "In percent. n: scored items, of those in the release; chance: the score of random guessing; ties: share of items "
     "with a tie, which never counts as correct (with several models, the highest)."
 )
-PAIRED_LEGEND = "↑ ↓: clearly above or below the first model on the same items, by McNemar's test or a bootstrap over pictures."
+PAIRED_LEGEND = (
+    "↑ ↓: clearly above or below the first model on the same items (McNemar's test or a bootstrap)."
+)
 _PADDING = (0, 2, 0, 0)
 _Arrows = Mapping[str, Mapping[tuple[str, str], str]]
 """By label of a model and (benchmark, figure), where its score differs clearly from the first model's."""

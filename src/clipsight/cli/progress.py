@@ -5,31 +5,31 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from contextvars import ContextVar
-from typing import Any, TextIO, TypeVar, cast
-
-from rich.control import Control
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.segment import ControlType
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 from clipsight.cli.outcome import side_terminal
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
 PATIENCE = 2.0
 """Seconds of work that need no bar."""
-_RUNNING: ContextVar[tuple[Progress, TaskID] | None] = ContextVar("running", default=None)
+_RUNNING: "ContextVar[tuple[Progress, TaskID] | None]" = ContextVar("running", default=None)
 """The bars on the screen, and which of them counts the parts of the current item."""
 
 
-def bars(*, silent: bool = False) -> Progress:
+def bars(*, silent: bool = False) -> "Progress":
     """Bars with a description, a count and the time that is left; they vanish at the end."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -67,7 +67,7 @@ def progress_bar(name: str) -> Iterator[Callable[[str, int, int], None]]:
     Drawn once the work has taken two seconds.
     """
     started = time.monotonic()
-    tasks: dict[str, TaskID] = {}
+    tasks: dict[str, Any] = {}
     progress = bars()
 
     def update(what: str, done: int, total: int) -> None:
@@ -102,6 +102,9 @@ def downloading(what: str) -> Iterator[None]:
     with redirect_stderr(cast(TextIO, counted)):
         yield
     if not counted.writes:
+        from rich.control import Control
+        from rich.segment import ControlType
+
         console.control(Control((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)))
 
 

@@ -7,8 +7,6 @@ from inspect import cleandoc
 from pkgutil import iter_modules
 from typing import TypeVar
 
-import clipsight.cli
-
 F = TypeVar("F", bound=Callable[..., int])
 
 
@@ -68,6 +66,8 @@ def verb_group(name: str, place: int, summary: str) -> str:
 
 def verbs() -> tuple[tuple[Verb, ...], tuple[VerbGroup, ...]]:
     """All commands and groups of commands, in order; every module of this package is imported first."""
+    import clipsight.cli
+
     for module in iter_modules(clipsight.cli.__path__):
         if not module.name.startswith("_"):
             import_module(f"clipsight.cli.{module.name}")

@@ -42,8 +42,7 @@ def world(
         json: Print one JSON document to standard output, and nothing else.
     """
     with waiting():
-        from clipsight.world import check_request, write_tsv, write_voc, write_webdataset
-        from clipsight.world.replacing import replacing_folder
+        from clipsight.world import check_request, replacing_folder, write_tsv, write_voc, write_webdataset
 
     if (folder is None) == (out is None):
         raise UsageError("give one folder to write to, such as clipsight world scenes.")

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from open_clip.tokenizer import bytes_to_unicode
 from torch import Tensor
 
+from clipsight.checkpoints.transformers_files import check_folder
 from clipsight.errors import CheckpointError, Unsupported, first_line
 
 _FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "spiece.model", "tokenizer.model")
@@ -127,13 +128,14 @@ def open_tokenizer(folder: Path, context_length: int, vocabulary: int) -> HfToke
 
     Raises:
         Unsupported: it needs a package that is not installed.
-        CheckpointError: it is there and cannot be read, or knows less than half of the model's ids, as it does where
-            transformers makes one up for want of its files.
+        CheckpointError: it is there and cannot be read, asks for code, or knows less than half of the model's ids, as
+            it does where transformers makes one up for want of its files.
     """
     import transformers
 
     if not any((folder / name).is_file() for name in _FILES):
         return None
+    check_folder(folder)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -153,5 +155,10 @@ def open_tokenizer(folder: Path, context_length: int, vocabulary: int) -> HfToke
             f"the tokenizer in {folder} knows {len(tokenizer)} pieces and the model {vocabulary}; usual cause: "
             "tokenizer.json or spiece.model is not there, fetch it again."
         )
+    return wrapped(tokenizer, context_length)
+
+
+def wrapped(tokenizer: Any, context_length: int) -> HfTokenizer:
+    """A tokenizer of transformers' behind our convention; CLIP's with what its pieces say."""
     byte_pairs = type(tokenizer).__name__ in _CLIP_CLASSES
     return (HfBytePairs if byte_pairs else HfTokenizer)(tokenizer, context_length)

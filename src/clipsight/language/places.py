@@ -18,6 +18,12 @@ Place = tuple[int, int]
 
 _ATOM = re.compile(r"&(?:amp;)*(?:#\d+|#[xX][\da-fA-F]+|\w{2,32});?|.", re.DOTALL)
 _STRAIGHT = str.maketrans("‘’“”", "''\"\"")
+_MISREAD = {
+    chr(byte): bytes([byte]).decode("windows-1252")
+    for byte in range(0x80, 0xA0)
+    if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+}
+"""Letters that were read as Latin-1 where Windows wrote them; cleaning repairs them."""
 _END = "\U0010ffff" * 3  # stands in no text: it is no character of Unicode
 _FURTHEST = 256
 _SURE = (3, 2, 1)
@@ -82,7 +88,11 @@ def _fold(text: str, *, entities: bool = False, bare: bool = False) -> tuple[str
 
 def _lowered(letter: str) -> str:
     if letter.isascii():
-        return letter.lower()
+        return (
+            letter.lower() if letter.isprintable() or letter.isspace() else ""
+        )  # control characters are taken out
+    if letter in _MISREAD:
+        letter = _MISREAD[letter]
     return unicodedata.normalize("NFKD", letter.casefold()).translate(_STRAIGHT)
 
 

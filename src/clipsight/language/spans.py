@@ -5,6 +5,7 @@ HTML entities, repaired Unicode) is followed back by `places`. A token that lies
 its characters, so that sums stay what they were.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from clipsight.language.pieces import Place, Tokenizer, read_pieces
 from clipsight.language.places import places
+from clipsight.roles.cleaned import as_read, in_caption
 from clipsight.roles.schema import find_words
 
 TokenKind = Literal["start", "text", "end", "padding"]
@@ -54,7 +56,10 @@ class CaptionTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionPart:
-    """A word, a mark of punctuation or a phrase that a user asked for; `caption[start:end]` is its text."""
+    """A word, a mark of punctuation or a phrase that a user asked for, written at `caption[start:end]`.
+
+    The text of a word is as the model reads it: "Jerry's" for "Jerry&#39;s".
+    """
 
     text: str
     start: int
@@ -112,7 +117,8 @@ def caption_parts(found: CaptionTokens) -> tuple[CaptionPart, ...]:
             break
         parts += _marks(caption, at, word.start)
         at = min(word.end, end)
-        parts.append(CaptionPart(text=caption[word.start : at], start=word.start, end=at, kind="word"))
+        text = word.text if at == word.end else caption[word.start : at]
+        parts.append(CaptionPart(text=text, start=word.start, end=at, kind="word"))
     return (*parts, *_marks(caption, at, end))
 
 
@@ -212,6 +218,10 @@ def _occurrences(caption: str, phrase: str) -> list[Place]:
     if len(lowered) != len(caption):  # letters that grow in lower case would shift what follows
         wanted, lowered = phrase.strip(), caption
     starts = [i for i in range(len(lowered)) if wanted and lowered.startswith(wanted, i)]
+    if not starts and (read := as_read(caption)) != caption:
+        spans = [m.span() for m in re.finditer(re.escape(as_read(phrase.strip())), read, re.IGNORECASE)]
+        if spans and phrase.strip():
+            return in_caption(caption, read, spans)
     if not starts:
         raise ValueError(
             f"the span {phrase!r} is not in the caption {caption!r}; give words as they stand there, or characters as "

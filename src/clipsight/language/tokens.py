@@ -98,8 +98,9 @@ def tokenize(tokenizer: Tokenizer | None, texts: Sequence[str], context: int) ->
     """
     if tokenizer is None:
         raise Unsupported(
-            "this model has no tokenizer (its vocabulary is not CLIP's), so strings cannot be encoded; pass token "
-            "ids, an integer tensor of shape (texts, positions), instead."
+            "this model came without a tokenizer and its vocabulary has not the size of CLIP's, so strings cannot be "
+            "encoded; name one: clipsight.load(…, tokenizer=NAME), with an open_clip architecture, hf:org/name, a "
+            "folder or a callable. (lens.encode_text also takes token ids, and lens.maps what it gives.)"
         )
     ids = tokenizer(list(texts), context_length=context)
     tails = _tails(tokenizer, texts, ids, context)
@@ -127,6 +128,8 @@ def _tails(tokenizer: Any, texts: Sequence[str], ids: Int[Tensor, "T S"], contex
     padding = getattr(inner, "pad_token_id", None) or 0
     tails = {}
     for index in torch.nonzero(ids[:, -1] != padding).flatten().tolist():
+        if inner is tokenizer and not (hasattr(tokenizer, "encode") and hasattr(tokenizer, "decode")):
+            continue  # somebody's function, which does not say what it cuts off
         if inner is tokenizer:
             tokens = tokenizer.encode(texts[index])
             dropped = tokens[context - 2 :]  # start and end token take two positions

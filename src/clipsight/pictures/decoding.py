@@ -1,5 +1,6 @@
 """From an opened Pillow image of any mode to upright eight-bit sRGB."""
 
+import os
 import struct
 import threading
 import warnings
@@ -13,6 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from clipsight.errors import PictureError
 
 from .colours import in_srgb
+from .ranges import ValueRange, guessed_range, to_eight_bits
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,8 +39,10 @@ _BROKEN = (
 # warning filters belong to the whole process: two threads that change and restore them at once may leave them changed
 _FILTERS = threading.Lock()
 
-_STRIP = 1 << 20
-"""Samples of a deep picture scaled at a time."""
+_DARK_COLOUR = (
+    "Its 16-bit samples reach about {:,} of 65,535 and were read by the full range, so it is dark. If white is another "
+    "number, read it with another program into an array and say it: lens.see(ARRAY, value_range=(black, white))."
+)
 
 
 @contextmanager
@@ -92,16 +96,29 @@ def _too_large(name: str, size: tuple[int, int] | None) -> str:
     )
 
 
-def decode(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+def decode(
+    image: Image.Image, name: str, value_range: ValueRange | None = None
+) -> tuple[Image.Image, tuple[str, ...]]:
     """A new image in mode RGB that carries nothing else, and what its reader should know.
 
     Its rotation and profile are done with: read again, it stays as it is.
     """
+    deep = _sixteen_bit_colour(image)
+    if deep and value_range is not None:
+        raise PictureError(
+            f"cannot read the picture {name} by value_range: Pillow keeps the upper eight of its sixteen bits a colour "
+            "alone; read it with another program into an array, and give that with value_range."
+        )
+    _check_strips(image, name)
     image.load()
     upright = _upright(image)
     profile = upright.info.get("icc_profile")
-    straight, alpha = _without_alpha(_eight_bits(upright, name))
-    picture, notes = in_srgb(straight, profile)
+    eight, notes = _eight_bits(upright, name, value_range)
+    if deep and 0 < (high := max(top for _, top in _extremes(eight))) < 128:
+        notes = (_DARK_COLOUR.format(256 * high + 255),)
+    straight, alpha = _without_alpha(eight)
+    picture, of_colours = in_srgb(straight, profile)
+    notes = (*notes, *of_colours)
     if alpha is not None:
         white = Image.new("RGB", picture.size, "white")
         white.paste(picture, mask=alpha)
@@ -129,25 +146,69 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Grey samples of more than eight bits: 16-bit by their full range, floats as 0…1 or 0…255; others as they are."""
-    sixteen, floats = image.mode.startswith("I;16"), image.mode == "F"
-    if not (sixteen or floats or image.mode == "I"):
-        return image
-    samples = np.asarray(image)
-    low, high = float(samples.min()), float(samples.max())
-    if not np.isfinite([low, high]).all() or low < 0 or high > (255 if floats else 65535):
+def _eight_bits(
+    image: Image.Image, name: str, value_range: ValueRange | None
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """Samples of more than eight bits, or any if the range is stated, as eight; other pictures as they are."""
+    kind = "16" if image.mode.startswith("I;16") else {"F": "float", "I": "32"}.get(image.mode, "")
+    if not kind and value_range is None:
+        return image, ()
+    if not kind and image.mode not in ("L", "RGB"):
         raise PictureError(
-            f"cannot read the picture {name}: its samples run from {low:g} to {high:g} and nothing says which is "
-            "white; scale them to 0…255 and save it as an eight-bit PNG."
+            f"cannot read the picture {name}: value_range goes with grey and RGB samples, and this is of Pillow's mode "
+            f"{image.mode}; leave it out, or convert the picture first."
         )
-    factor = (255.0 if high <= 1 else 1.0) if floats else (1 / 257 if sixteen or high > 255 else 1.0)
-    scaled = np.empty(samples.shape, np.uint8)
-    rows = max(1, _STRIP // samples.shape[1])
-    for top in range(0, len(samples), rows):
-        part = slice(top, top + rows)
-        scaled[part] = np.round(samples[part].astype(np.float64) * factor)
-    return Image.fromarray(scaled)
+    samples, notes = np.asarray(image), ()
+    if value_range is None:
+        value_range, notes = guessed_range(samples, kind, name)
+    scaled, clipped = to_eight_bits(samples, value_range, name)
+    made = Image.fromarray(scaled)
+    made.info = dict(image.info) if not kind else {}
+    return made, (*notes, *clipped)
+
+
+def _extremes(image: Image.Image) -> tuple[tuple[int, int], ...]:
+    """(least, greatest) sample of each band but the opacity."""
+    return tuple(image.getchannel(band).getextrema() for band in image.getbands() if band != "A")  # pyright: ignore[reportReturnType]
+
+
+def _sixteen_bit_colour(image: Image.Image) -> bool:
+    """Whether Pillow will keep the upper eight of sixteen bits alone; asked before decoding."""
+    tiles = getattr(image, "tile", None) or ()
+    return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _check_strips(image: Image.Image, name: str) -> None:
+    """Refuse a TIFF that lacks strips or tiles, or whose parts lie beyond its end: decoders fill up what they lack."""
+    file, tags = getattr(image, "fp", None), getattr(image, "tag_v2", None)
+    if image.format != "TIFF" or file is None or tags is None:
+        return
+    here = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(here)
+    tiled = 324 in tags
+    starts, lengths = (tags.get(tag, ()) for tag in ((324, 325) if tiled else (273, 279)))
+    width, height = tags.get(256, 0), tags.get(257, 0)
+    across, down = (tags.get(322, width), tags.get(323, height)) if tiled else (width, tags.get(278, height))
+    planes = tags.get(277, 1) if tags.get(284) == 2 else 1
+    wanted = planes * -(-width // max(1, across)) * -(-height // max(1, down))
+    if len(starts) < wanted or len(lengths) < len(starts):
+        raise PictureError(
+            f"cannot read the picture {name}: it is truncated: {min(len(starts), len(lengths))} of its {wanted} parts "
+            "are listed; copy or download it again."
+        )
+    if any(start + length > size for start, length in zip(starts, lengths, strict=False)):
+        raise PictureError(
+            f"cannot read the picture {name}: it is truncated: parts of it lie beyond its end at {size:,} bytes; copy "
+            "or download it again."
+        )
+    if tags.get(259, 1) == 1 and not tiled and image.mode not in ("1", "YCbCr"):
+        bits = sum(tags.get(258, (1,))) if planes == 1 else max(tags.get(258, (1,)))
+        if 8 * sum(lengths) < width * height * bits * planes:
+            raise PictureError(
+                f"cannot read the picture {name}: it is truncated: its parts hold {sum(lengths):,} bytes, fewer than "
+                f"its {width} × {height} pixels take; copy or download it again."
+            )
 
 
 def _without_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

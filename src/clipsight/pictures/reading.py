@@ -13,6 +13,7 @@ from clipsight.errors import ClipsightWarning, PictureError
 from .arrays import image_of_array
 from .decoding import check_size, decode, has_more_frames, refusing_broken
 from .naming import shown
+from .ranges import ValueRange, check_range
 
 PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -32,15 +33,19 @@ _MOVING = {
 """Formats whose further frames are pictures of their own; in others they are previews, depths or layers."""
 
 
-def read_picture(source: PictureSource) -> Image.Image:
+def read_picture(source: PictureSource, value_range: ValueRange | None = None) -> Image.Image:
     """The picture as a new Pillow image in mode RGB, upright, eight bits, in sRGB.
 
     `source`: a path, a Pillow image (left as it is) or a uint8 array of shape (H, W, 3), (H, W, 4) or
     (H, W) in RGB order (arrays from OpenCV are BGR: reverse the last axis). EXIF rotation is applied, the
     first frame of an animated file taken, colours brought to sRGB by the profile in the file, transparency
-    laid on white, 16-bit samples scaled to eight, floating-point files read as 0…1 or 0…255.
+    laid on white, 16-bit samples scaled to eight by their full range, floating-point files read as 0…1 or 0…255.
 
-    Warns with a `ClipsightWarning` of further frames, and of a colour profile that cannot be used.
+    `value_range`: (black, white) in the picture's own samples, for grey files of more than eight bits and arrays of any
+    numbers: (0, 4095) for twelve bits in sixteen, (0, 1) for floats. What lies beyond is clipped.
+
+    Warns with a `ClipsightWarning` of further frames, of a colour profile that cannot be used, of deep samples whose
+    range may be another, and of clipped ones.
 
     Errors: PictureError, one sentence naming the source, for what is missing, a folder, an address (nothing is
     fetched), truncated, empty, above 200 megapixels or no picture at all, and for arrays of another type or
@@ -48,24 +53,29 @@ def read_picture(source: PictureSource) -> Image.Image:
 
     >>> read_picture("photo.jpg").size
     """
-    picture, notes = read_noted(source)
+    picture, notes = read_noted(source, value_range)
     for note in notes:
         warnings.warn(f"{picture_name(source) or 'picture'}: {note}", ClipsightWarning, stacklevel=2)
     return picture
 
 
-def read_noted(source: PictureSource) -> tuple[Image.Image, tuple[str, ...]]:
+def read_noted(
+    source: PictureSource, value_range: ValueRange | None = None
+) -> tuple[Image.Image, tuple[str, ...]]:
     """As `read_picture`, with a sentence for each thing that it warns of, for callers who record them."""
+    value_range = None if value_range is None else check_range(value_range)
     if isinstance(source, np.ndarray):
-        return decode(image_of_array(source), "array")
+        image, notes = image_of_array(source, value_range)
+        picture, others = decode(image, "array")
+        return picture, (*notes, *others)
     if isinstance(source, Image.Image):
         name = shown(getattr(source, "filename", "") or f"{source.width} × {source.height} Pillow image")
         check_size(source.size, name)
         with refusing_broken(name, advice="open it again, and give it before it is closed"):
-            return decode(source, name)
+            return decode(source, name, value_range)
     if not isinstance(source, str | os.PathLike):
         raise TypeError(_type_hint(source))
-    return _from_file(os.fsdecode(source))
+    return _from_file(os.fsdecode(source), value_range)
 
 
 def picture_name(source: PictureSource) -> str:
@@ -77,7 +87,7 @@ def picture_name(source: PictureSource) -> str:
     return ""
 
 
-def _from_file(path: str) -> tuple[Image.Image, tuple[str, ...]]:
+def _from_file(path: str, value_range: ValueRange | None) -> tuple[Image.Image, tuple[str, ...]]:
     name = shown(path)
     if problem := _why_no_file(path):
         raise PictureError(f"cannot read the picture {name}: {problem}.")
@@ -87,7 +97,7 @@ def _from_file(path: str) -> tuple[Image.Image, tuple[str, ...]]:
                 f"cannot read the picture {name}: it is a drawing in {kind}, not pixels; save it as PNG."
             )
         check_size(image.size, name)
-        picture, notes = decode(image, name)
+        picture, notes = decode(image, name, value_range)
         if (kind := _MOVING.get(image.format or "")) and has_more_frames(image):
             notes = (*notes, f"Only the first picture of the {kind} was read.")
         return picture, notes

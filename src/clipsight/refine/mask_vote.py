@@ -8,6 +8,7 @@ there, and the result says so.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
+from clipsight.checkpoints.transformers_files import check_folder
 from clipsight.errors import Unsupported
 
 
@@ -179,7 +181,9 @@ def load_sam(model: str, device: str | torch.device = "cpu") -> tuple[Any, Any]:
             f"masks were asked of {model}, which runs through transformers, and that is not installed; type "
             "`pip install 'clipsight[hf]'`, or pass masks of your own to mask_vote."
         ) from None
-    kind = library.AutoConfig.from_pretrained(model).model_type
+    if Path(model).is_dir():
+        check_folder(Path(model))
+    kind = library.AutoConfig.from_pretrained(model, trust_remote_code=False).model_type
     names = ("Sam2Model", "Sam2Processor") if _is_second(kind) else ("SamModel", "SamProcessor")
     if kind != "sam" and not _is_second(kind):
         raise Unsupported(
@@ -191,7 +195,9 @@ def load_sam(model: str, device: str | torch.device = "cpu") -> tuple[Any, Any]:
             f"{model} is a SAM 2, and the installed transformers {library.__version__} has none; type "
             "`pip install -U transformers` (4.56 or newer)."
         )
-    network, processor = (getattr(library, name).from_pretrained(model) for name in names)
+    network, processor = (
+        getattr(library, name).from_pretrained(model, trust_remote_code=False) for name in names
+    )
     return network.to(device).eval(), processor
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, heat, number, printable
+from clipsight.untrusted import strings
 
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .points import peak
 from .provenance import Provenance
 from .sheets import anomaly_sheet
@@ -58,7 +59,8 @@ class Anomaly(Shown):
     def __post_init__(self) -> None:
         """Refuse fields that do not fit each other."""
         for name in ("views", "normal", "abnormal", "losses"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if name == "losses" else strings(value, name))
         wanted = {"map": self.provenance.size, "view_scores": (len(self.views),)}
         for name, shape in wanted.items():
             value = getattr(self, name)
@@ -193,23 +195,21 @@ class Anomaly(Shown):
         """
         names = ("image", "map", "view_scores", "score", "losses")
         meta, arrays = read_npz(path, names, kind="anomaly")
-        try:
+        with naming(path):
             return cls(
                 image=arrays["image"],
                 name=meta["name"],
                 map=torch.from_numpy(arrays["map"]),
                 score=float(arrays["score"]),
                 view_scores=torch.from_numpy(arrays["view_scores"]),
-                views=tuple(meta["views"]),
+                views=strings(meta["views"], "views"),
                 temperature=meta["temperature"],
-                normal=tuple(meta["normal"]),
-                abnormal=tuple(meta["abnormal"]),
+                normal=strings(meta["normal"], "normal"),
+                abnormal=strings(meta["abnormal"], "abnormal"),
                 losses=tuple(arrays["losses"].tolist()),
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of an anomaly result: {error}.") from error
 
     def _meta(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("name", "temperature", "source")}

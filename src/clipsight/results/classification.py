@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from clipsight.draw import printable
+from clipsight.untrusted import strings
 
 from .io import FORMAT, atomic_write, json_bytes, json_numbers, suffix_of
 from .provenance import Provenance
@@ -24,7 +25,9 @@ class Classification(Shown):
     """Labels with the softmax of their scaled cosines, as CLIP classifies.
 
     Probabilities sum to one over the given labels: they say which label fits better than the others,
-    not whether any of them is there. Arrays are not copied: treat them as read-only.
+    not whether any of them is there. Models that were trained with a sigmoid (SigLIP) also say for each label by
+    itself how probable it is that it fits: `sigmoid`, which need not sum to one. Arrays are not copied: treat them as
+    read-only.
 
     Errors: ValueError when counts do not agree.
     """
@@ -35,11 +38,12 @@ class Classification(Shown):
     source: str  # name of the picture, "" if unknown
     image: UInt8[np.ndarray, "H W 3"] | None = None  # the picture, RGB; None if it was not kept
     provenance: Provenance
+    sigmoid: Float[Tensor, " T"] | None = None  # of each label by itself; None for models of a softmax
 
     def __post_init__(self) -> None:
         """Refuse fields that do not fit each other."""
-        object.__setattr__(self, "labels", tuple(self.labels))
-        for name in ("probabilities", "similarity"):
+        object.__setattr__(self, "labels", strings(self.labels, "labels"))
+        for name in ("probabilities", "similarity", *(("sigmoid",) if self.sigmoid is not None else ())):
             value = getattr(self, name)
             if tuple(value.shape) != (len(self.labels),) or value.dtype != torch.float32:
                 raise ValueError(
@@ -74,6 +78,7 @@ class Classification(Shown):
             "labels": list(self.labels),
             "probabilities": json_numbers(self.probabilities.numpy()),
             "similarity": json_numbers(self.similarity.numpy()),
+            **({} if self.sigmoid is None else {"sigmoid": json_numbers(self.sigmoid.numpy())}),
             "provenance": self.provenance.to_dict(),
         }
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, heat, number, printable, stamp
 from clipsight.draw.sheet import RED
+from clipsight.untrusted import strings
 
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .pages import explanation_page
 from .points import Points, joint_points, peak, similarity_to_points
 from .provenance import Provenance
@@ -56,8 +57,8 @@ class Explanation(Shown):
 
     def __post_init__(self) -> None:
         """Refuse fields that do not fit each other."""
-        object.__setattr__(self, "texts", tuple(self.texts))
-        object.__setattr__(self, "trust", tuple(self.trust))
+        object.__setattr__(self, "texts", strings(self.texts, "texts"))
+        object.__setattr__(self, "trust", strings(self.trust, "trust"))
         image = self.image
         if (
             not isinstance(image, np.ndarray)
@@ -298,20 +299,18 @@ class Explanation(Shown):
         Errors: FileNotFoundError; ValueError when it is not such a file or from a newer clipsight.
         """
         meta, arrays = read_npz(path, ("image", "maps", "similarity", "presence"), kind="explanation")
-        try:
+        with naming(path):
             return cls(
                 image=arrays["image"],
-                texts=tuple(meta["texts"]),
+                texts=strings(meta["texts"], "texts"),
                 maps=torch.from_numpy(arrays["maps"]),
                 similarity=torch.from_numpy(arrays["similarity"]),
                 presence=torch.from_numpy(arrays["presence"]),
                 presence_reason=meta["presence_reason"],
-                trust=tuple(meta["trust"]),
+                trust=strings(meta["trust"], "trust"),
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of an explanation: {error}.") from error
 
     def _meta(self) -> dict[str, Any]:
         words = ("texts", "presence_reason", "trust", "source")

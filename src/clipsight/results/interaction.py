@@ -1,6 +1,5 @@
 """The answer to "which word of the caption is matched by which region of the picture?"."""
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,12 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipsight.draw import Number, Scale, ScaleChoice, choose_scale, heat, number, png_bytes, printable
+from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, heat, number, printable
 
 from .interaction_drawn import interaction_notebook, interaction_page, interaction_sheet
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .provenance import Provenance
+from .shown import Shown
 from .words import Place, WordScore
 
 SUFFIXES = (".png", ".npz", ".json", ".html")
@@ -28,7 +28,7 @@ MOST = 12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Interaction:
+class Interaction(Shown):
     """One caption, one picture, and what each token and each patch carry of their match together.
 
     `matrix` and `rest` add up to `cosine` where `additive` says so; `error` is what rounding leaves. Values are raw and
@@ -201,7 +201,7 @@ class Interaction:
     def scale_of(self, text: str | int, scale: ScaleChoice = "shared", *, cmap: str = heat.CMAP) -> Scale:
         """The scores that a drawing shows as nothing and as full colour; see `Explanation.scale_of`."""
         every, own = self.word_maps.numpy(), self[text].numpy()
-        return choose_scale(own, every, scale, zero=True, symmetric=heat.is_diverging(cmap))
+        return _scale(own, every, scale, cmap)
 
     def overlay(
         self,
@@ -215,13 +215,9 @@ class Interaction:
         """The map of a word, a phrase, or several added up, over the pale picture, RGB; options as of `Explanation`."""
         asked = [words] if isinstance(words, str | int) else list(words)
         scores = torch.stack([self[one] for one in asked]).sum(0).numpy()
-        picture = Image.fromarray(self.image)
-        size = size or heat.limited(picture)
-        chosen = choose_scale(
-            scores, self.word_maps.numpy(), scale, zero=True, symmetric=heat.is_diverging(cmap)
-        )
-        colour = heat.layer(scores, chosen, size, cmap=cmap, alpha=alpha)
-        return heat.lay_over(heat.fit(picture, size), colour)
+        picture, drawing = Image.fromarray(self.image), Drawing(scale=scale, cmap=cmap, alpha=alpha)
+        chosen = _scale(scores, self.word_maps.numpy(), scale, cmap)
+        return drawing.over(picture, scores, chosen, size or heat.limited(picture))
 
     def shown_words(self, most: int = MOST) -> list[int]:
         """Words that a sheet shows: those with a role other than "other", else all; the strongest, in order."""
@@ -252,10 +248,6 @@ class Interaction:
             )
         return said
 
-    def show(self) -> None:
-        """Open the sheet in the system's picture viewer."""
-        self.grid().show()
-
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the picture; `from_dict` reads it."""
         return {
@@ -276,16 +268,19 @@ class Interaction:
         try:
             grid = tuple(data["provenance"]["grid"])
             count = len(data["tokens"])
+            plain: dict[str, Any] = {name: data[name] for name in _PLAIN}
+            plain |= {name: tuple(data[name]) for name in ("tokens", "trust")}
             return cls(
                 image=image,
                 matrix=_tensor(data["matrix"], (count, *grid)),
                 table=_tensor(data["table"], (len(data["words"]), count)),
-                **{name: data[name] for name in _PLAIN},
-                **{name: tuple(data[name]) for name in ("tokens", "trust")},
+                **plain,
                 places=tuple((a, b) for a, b in data["places"]),
                 cosine=_known(data["cosine"]),
                 rest={name: _known(value) for name, value in data["rest"].items()},
-                **{name: tuple(map(_word, data[name])) for name in ("words", "marks", "spans")},
+                words=tuple(map(_word, data["words"])),
+                marks=tuple(map(_word, data["marks"])),
+                spans=tuple(map(_word, data["spans"])),
                 provenance=Provenance.from_dict(data["provenance"]),
             )
         except (KeyError, TypeError) as error:
@@ -311,7 +306,7 @@ class Interaction:
             elif suffix == ".html":
                 file.write(self.to_html().encode("utf-8", "backslashreplace"))
             else:
-                file.write(self._repr_png_())
+                file.write(self._png())
         return Path(path)
 
     @classmethod
@@ -321,7 +316,10 @@ class Interaction:
         Errors: FileNotFoundError; ValueError when it is not such a file or from a newer clipsight.
         """
         meta, arrays = read_npz(path, ("image", "matrix", "table"), kind="interaction")
-        return cls.from_dict({**meta, "matrix": arrays["matrix"], "table": arrays["table"]}, arrays["image"])
+        with naming(path):
+            return cls.from_dict(
+                {**meta, "matrix": arrays["matrix"], "table": arrays["table"]}, arrays["image"]
+            )
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -343,11 +341,16 @@ class Interaction:
             "provenance": self.provenance.to_dict(),
         }
 
-    def _repr_png_(self) -> bytes:
-        return png_bytes(self.grid(), json.dumps(self._meta(), ensure_ascii=False))
+    def _settings(self) -> dict[str, Any]:
+        return self._meta()
 
     def _repr_html_(self) -> str:
         return interaction_notebook(self)
+
+
+def _scale(own: np.ndarray, every: np.ndarray, scale: ScaleChoice, cmap: str) -> Scale:
+    signed, symmetric = cmap == heat.CMAP, heat.is_diverging(cmap)
+    return choose_scale(own, every, scale, zero=True, symmetric=symmetric, signed=signed)
 
 
 _PLAIN = ("caption", "additive", "unit", "roles_by", "dropped", "source")

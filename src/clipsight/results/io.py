@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,11 +12,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from clipsight.untrusted import MOST_JSON, parse_json, read_arrays
+
 try:
     import fcntl
 except ImportError:  # Windows, where a file that is open cannot be removed
     fcntl = None
 
+_ADVICE = "give a file that save('….npz') wrote."
 FORMAT = 1  # raised when a reader of the former number could no longer understand the file
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.clipsight-tmp")
@@ -186,21 +188,51 @@ def read_npz(
     path: str | os.PathLike[str], names: Sequence[str], *, kind: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The inverse of `write_npz`; ValueError naming the file when it is not such a file of this `kind`."""
-    advice = "give a file that explanation.save('….npz') wrote."
     if not os.path.exists(path):
-        raise FileNotFoundError(f"{str(path)!r} does not exist; {advice}")
+        raise FileNotFoundError(f"{str(path)!r} does not exist; {_ADVICE}")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            meta = json.loads(str(archive["meta"]))
-            arrays = {name: archive[name] for name in names}
-        version, found = meta["format"], meta["kind"]
-    except (OSError, ValueError, LookupError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{str(path)!r} is not a complete clipsight result ({error}); {advice}") from error
-    if found != kind:
-        raise ValueError(f"{str(path)!r} holds {found!r}, not {kind!r}; {advice}")
-    if version > FORMAT:
+        meta, arrays = read_arrays(path, names)
+    except (OSError, ValueError, MemoryError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"{str(path)!r} is not a complete clipsight result ({error}); {_ADVICE}") from error
+    check_format(path, meta, kind)
+    return meta, arrays
+
+
+def check_format(path: str | os.PathLike[str], meta: object, kind: str) -> None:
+    """Refuse a file of another program, of another `kind`, or of a newer clipsight, with a ValueError."""
+    if not isinstance(meta, dict) or type(meta.get("format")) is not int or meta["format"] < 1:
+        raise ValueError(f"{str(path)!r} is not a complete clipsight result (it has no format); {_ADVICE}")
+    if meta.get("kind") != kind:
+        raise ValueError(f"{str(path)!r} holds {str(meta.get('kind'))[:80]!r}, not {kind!r}; {_ADVICE}")
+    if meta["format"] > FORMAT:
         raise ValueError(
-            f"{str(path)!r} has format {version} and this clipsight reads up to {FORMAT}; "
+            f"{str(path)!r} has format {meta['format']} and this clipsight reads up to {FORMAT}; "
             "it was written by a newer clipsight: upgrade."
         )
-    return meta, arrays
+
+
+def read_json_result(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+    """A result that was saved as JSON; ValueError naming the file when it is none of this `kind`."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{str(path)!r} does not exist; {_ADVICE}")
+    try:
+        if (size := os.path.getsize(path)) > MOST_JSON:
+            raise ValueError(f"it has {size:,} bytes")
+        data = parse_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not JSON of a result ({error}); give a file that save wrote."
+        ) from error
+    check_format(path, data, kind)
+    return data
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What parts of a file that do not fit each other raise, as one ValueError that names the file."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        raise ValueError(
+            f"{str(path)!r} lacks a part of a result, or one of them does not fit: {str(error)[:300]}; {_ADVICE}"
+        ) from error

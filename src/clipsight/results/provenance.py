@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipsight.draw.wording import printable
+from clipsight.untrusted import strings
 
 MOST_NAMES = 12  # of a contrast, in a table; the .json has all
 CONTRASTS = ("none", "labels", "empty", "names")
@@ -54,7 +55,7 @@ class Provenance:
                 ) from error
             object.__setattr__(self, name, plain)
         for name in ("templates", "contrast_texts", "notes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, strings(getattr(self, name), f"provenance.{name}"))
         for name in ("grid", "size"):
             h, w = getattr(self, name)
             object.__setattr__(self, name, (int(h), int(w)))
@@ -80,13 +81,13 @@ class Provenance:
             fingerprint=data["fingerprint"],
             method=data["method"],
             settings=data["settings"],
-            templates=tuple(data["templates"]),
+            templates=strings(data["templates"], "templates"),
             contrast=data["contrast"],
-            contrast_texts=tuple(data["contrast_texts"]),
+            contrast_texts=strings(data["contrast_texts"], "contrast_texts"),
             grid=(h, w),
             size=(height, width),
             versions=data["versions"],
-            notes=tuple(data.get("notes", ())),
+            notes=strings(data.get("notes", ()), "notes"),
             activation=data.get("activation", ""),
             noise_level=float(data.get("noise_level", 0.0)),
         )

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from clipsight.draw import Number, printable
 from clipsight.draw.palette import Colour, colour, hexadecimal
+from clipsight.untrusted import strings
 
 from . import mask_files
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .provenance import Provenance
 from .sheets import NOTHING as NOTHING
 from .sheets import segmentation_overlay, segmentation_sheet
@@ -55,8 +56,8 @@ class Segmentation(Shown):
 
     def __post_init__(self) -> None:
         """Refuse fields that do not fit each other."""
-        object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "words", tuple(tuple(words) for words in self.words))
+        object.__setattr__(self, "classes", strings(self.classes, "classes"))
+        object.__setattr__(self, "words", tuple(strings(words, "words of a class") for words in self.words))
         if (
             self.image.dtype != np.uint8
             or self.image.ndim != 3
@@ -284,18 +285,16 @@ class Segmentation(Shown):
         """
         names = ("image", "labels", "probability", "scores", "areas")
         meta, arrays = read_npz(path, names, kind="segmentation")
-        try:
+        with naming(path):
             return cls(
                 image=arrays.pop("image"),
                 **{name: torch.from_numpy(value) for name, value in arrays.items()},
-                classes=tuple(meta["classes"]),
-                words=tuple(map(tuple, meta["words"])),
+                classes=strings(meta["classes"], "classes"),
+                words=tuple(strings(words, "words of a class") for words in meta["words"]),
                 background=meta["background"],
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of a segmentation: {error}.") from error
 
     def _meta(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("classes", "words", "background", "source")}

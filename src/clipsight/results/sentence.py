@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from clipsight.draw import number, printable
+from clipsight.untrusted import strings
 
 from .explanation import Explanation
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
 from .provenance import Provenance
 from .shown import Shown
 
@@ -192,11 +193,11 @@ class SentenceView(Shown):
             FileNotFoundError; ValueError: not such a file, or from a newer clipsight.
         """
         meta, arrays = read_npz(path, ("image", "matrix", "maps"), kind="sentence")
-        try:
+        with naming(path):
             return cls(
                 image=arrays["image"],
                 sentence=meta["sentence"],
-                tokens=tuple(meta["tokens"]),
+                tokens=strings(meta["tokens"], "tokens"),
                 words=tuple(
                     SentenceWord(
                         text=word["text"],
@@ -211,8 +212,6 @@ class SentenceView(Shown):
                 source=meta["source"],
                 provenance=Provenance.from_dict(meta["provenance"]),
             )
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{str(path)!r} lacks a part of a sentence view: {error}.") from error
 
     def _meta(self) -> dict[str, Any]:
         return {

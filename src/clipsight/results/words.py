@@ -1,6 +1,5 @@
 """The answer to "which words of this caption carry the match?"."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,17 @@ from torch import Tensor
 from clipsight.draw import caption_sheet
 
 from . import words_text
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, read_npz, suffix_of, write_npz
+from .io import (
+    FORMAT,
+    atomic_write,
+    json_bytes,
+    json_numbers,
+    naming,
+    read_json_result,
+    read_npz,
+    suffix_of,
+    write_npz,
+)
 from .pages import words_notebook, words_page
 from .provenance import Provenance
 from .shown import Shown
@@ -133,7 +142,9 @@ class WordAttribution(Shown):
         if unknown := set(self.kinds) - set(KINDS):
             raise ValueError(f"the kind {min(unknown)!r} of a token is not one of {', '.join(KINDS)}.")
         for one in (*self.words, *self.marks, *self.spans):
-            if self.caption[one.start : one.end] != one.text or not one.text:
+            written = self.caption[one.start : one.end]
+            plain = written.isascii() and written.isprintable() and "&" not in written
+            if not one.text or not written or (plain and written != one.text):
                 raise ValueError(
                     f"{one.text!r} is not at {one.start}:{one.end} of the caption "
                     f"({self.caption[one.start : one.end]!r} is); places count characters of the caption as given."
@@ -300,7 +311,7 @@ class WordAttribution(Shown):
                 [nan if s is None else s for s in data["token_scores"]], dtype=torch.float32
             )
             return cls(**_fields(data), token_scores=scores, image=image)
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(
                 f"a part of a word attribution is missing or of another kind: {error}."
             ) from error
@@ -331,20 +342,13 @@ class WordAttribution(Shown):
         Errors: FileNotFoundError; ValueError when it is not such a file or from a newer clipsight.
         """
         if suffix_of(path, (".npz", ".json")) == ".json":
-            try:
-                data = json.loads(Path(path).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(
-                    f"{str(path)!r} is not JSON ({error}); give a file that save wrote."
-                ) from error
-            if not isinstance(data, dict) or data.get("format", 0) > FORMAT:
-                raise ValueError(
-                    f"{str(path)!r} is no clipsight result, or one of a newer clipsight: upgrade."
-                )
-            return cls.from_dict(data)
+            data = read_json_result(path, "words")
+            with naming(path):
+                return cls.from_dict(data)
         meta, arrays = read_npz(path, ("token_scores", "image"), kind="words")
         image = arrays["image"] if arrays["image"].size else None
-        return cls.from_dict({**meta, "token_scores": arrays["token_scores"].tolist()}, image)
+        with naming(path):
+            return cls.from_dict({**meta, "token_scores": arrays["token_scores"].tolist()}, image)
 
     def _meta(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in _WORDS}

@@ -13,7 +13,7 @@ from typing import Any
 
 from clipsight.errors import Unsupported, first_line
 from clipsight.roles.rules.fixed_phrases import resolve_phrases
-from clipsight.roles.schema import CaptionRoles, Role, RoleRelation, RoleWord, find_words
+from clipsight.roles.schema import CaptionRoles, Role, RoleRelation, RoleWord, read_words
 
 SPACY_MAPPING = "1"
 """Version of what is made of the parse."""
@@ -44,15 +44,15 @@ def roles_by_spacy(caption: str, pipeline: Any = "en_core_web_sm") -> CaptionRol
         Unsupported: spaCy or the named pipeline is not installed, or the pipeline sets no parts of speech.
     """
     nlp = _load(pipeline) if isinstance(pipeline, str) else pipeline
-    doc = nlp(caption)
-    words = find_words(caption)
+    read, inner, words = read_words(caption)
+    doc = nlp(read)
     if words and not doc.has_annotation("POS"):
         raise Unsupported(
             f"the pipeline {_name(nlp)} sets no parts of speech (its components: "
             f"{', '.join(getattr(nlp, 'pipe_names', ())) or 'none'}). Roles need a tagger, as in en_core_web_sm: "
             "python -m spacy download en_core_web_sm. The extractor 'rules' needs nothing."
         )
-    parse = _Parse(words, doc)
+    parse = _Parse(inner, doc)
     return CaptionRoles(
         caption=caption,
         words=words,

@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from clipsight.errors import Unsupported
 from clipsight.roles.nearest import nearest_links, nearest_relations
-from clipsight.roles.schema import CaptionRoles, Role, RoleWord, find_words
+from clipsight.roles.schema import CaptionRoles, Role, RoleWord, read_words
 from clipsight.roles.word_files import word_set
 
 TEXTBLOB_MAPPING = "1"
@@ -32,8 +32,8 @@ def roles_by_textblob(caption: str) -> CaptionRoles:
     Raises:
         Unsupported: TextBlob is not installed.
     """
-    words = find_words(caption)
-    tags = _tags(caption, words)
+    read, inner, words = read_words(caption)
+    tags = _tags(read, inner)
     after = [*tags[1:], ""][: len(tags)]
     roles: tuple[Role, ...] = tuple(
         _role(word.text.lower(), *pair) for word, *pair in zip(words, tags, after, strict=True)

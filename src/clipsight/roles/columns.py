@@ -3,8 +3,7 @@
 from typing import Any
 
 from clipsight.errors import Unsupported
-from clipsight.records import BadRow, Row, json_value
-from clipsight.records.columns import LISTS, SPANS, column
+from clipsight.records import LISTS, SPANS, BadRow, Row, column, json_value
 from clipsight.roles.extract import CaptionRoles, extract_roles
 
 

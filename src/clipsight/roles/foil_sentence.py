@@ -9,7 +9,7 @@ from clipsight.roles.lexicon import lexicon
 from clipsight.roles.rules.candidates import NOUNS
 from clipsight.roles.rules.function_words import GROUPS
 from clipsight.roles.rules.tagger import Analysis, analyse, as_roles
-from clipsight.roles.schema import CaptionRoles, Span, find_words
+from clipsight.roles.schema import CaptionRoles, Span, read_words
 
 _ARTICLES = frozenset(("a", "an"))
 _QUALIFIERS = frozenset(("JJ", "CD", "RB"))
@@ -31,8 +31,8 @@ class Sentence:
     def __init__(self, caption: str) -> None:
         """Parse it by the rules."""
         self.caption = caption
-        self.words = find_words(caption)
-        self.parse: Analysis = analyse(caption, self.words)
+        read, inner, self.words = read_words(caption)
+        self.parse: Analysis = analyse(read, inner)
         self.roles: CaptionRoles = as_roles(caption, self.words, self.parse)
         self.lower = self.parse.caption.words
         self.tags = self.parse.caption.tags

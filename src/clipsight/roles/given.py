@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from clipsight.roles.cleaned import as_read, in_caption
 from clipsight.roles.schema import ROLES, CaptionRoles, Role, RoleRelation, find_words
 
 COLUMN_VERSION = "1"
@@ -109,6 +110,9 @@ def _entry(caption: str, entry: Any, role: Role) -> Iterable[tuple[int, int, Rol
     places = (
         [m.span() for m in re.finditer(rf"(?<!\w){pattern}(?!\w)", caption, re.IGNORECASE)] if text else []
     )
+    if not places and (read := as_read(caption)) != caption:
+        spans = [m.span() for m in re.finditer(rf"(?<!\w){pattern}(?!\w)", read, re.IGNORECASE)]
+        places = in_caption(caption, read, spans)
     if not places:
         raise ValueError(
             f"{entry!r} does not stand in the caption {caption!r:.80} as whole words; a list that was made from "

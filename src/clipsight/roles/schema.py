@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from clipsight.roles.cleaned import as_read, in_caption
+
 Role = Literal["object", "attribute", "relation", "other"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -16,7 +18,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 @dataclass(frozen=True, kw_only=True)
 class RoleWord:
-    """One word as written; `caption[start:end]` is its text."""
+    """One word as a model reads it; `caption[start:end]` is it as written: "Jerry's" may be written "Jerry&#39;s"."""
 
     text: str
     start: int
@@ -68,7 +70,7 @@ class CaptionRoles:
         if len(self.roles) != len(self.words):
             raise ValueError(f"{len(self.words)} words have {len(self.roles)} roles; every word has one.")
         wrong = next((w for w in self.words if self.caption[w.start : w.end] != w.text), None)
-        if wrong is not None:
+        if wrong is not None and not set(self.words) <= set(find_words(self.caption)):
             raise ValueError(
                 f"the word {wrong.text!r} is not at {wrong.start}:{wrong.end} of the caption "
                 f"({self.caption[wrong.start : wrong.end]!r} is); offsets count characters of the caption as given."
@@ -113,7 +115,8 @@ class CaptionRoles:
         for i in self.numbers(*roles):
             word = self.words[i]
             joined = i == last + 1 and self.roles[i] == self.roles[last]
-            if joined and self.caption[found[-1][1] : word.start].isspace():
+            between = self.caption[found[-1][1] : word.start] if joined else ""
+            if between and not as_read(between).strip():
                 found[-1] = (found[-1][0], word.end)
             else:
                 found.append((word.start, word.end))
@@ -178,8 +181,42 @@ class CaptionRoles:
 def find_words(caption: str) -> tuple[RoleWord, ...]:
     """The words of a text: letters and digits of any script, with apostrophes and hyphens inside.
 
+    They are those of the text as CLIP's tokenizer reads it (`as_read`), so HTML entities and odd Unicode are no words;
+    places are in the text as given.
+
     Example:
         >>> [w.text for w in find_words("A man's t-shirt, 2 dogs")]
         ['A', "man's", 't-shirt', '2', 'dogs']
     """
-    return tuple(RoleWord(text=m.group(), start=m.start(), end=m.end()) for m in _WORD.finditer(caption))
+    read = as_read(caption)
+    found = words_of(read)
+    spans = in_caption(caption, read, [(word.start, word.end) for word in found])
+    words: list[RoleWord] = []
+    for word, (start, end) in zip(found, spans, strict=True):
+        start = max(start, words[-1].end if words else 0)  # no character belongs to two words
+        if start < end:
+            words.append(RoleWord(text=word.text, start=start, end=end))
+    return tuple(words)
+
+
+def read_words(caption: str) -> tuple[str, tuple[RoleWord, ...], tuple[RoleWord, ...]]:
+    """(text as read, its words with places there, the same words with places in the caption), as many of each.
+
+    Where two words have one place in the caption, as in some damaged Unicode, the text is that of the words that are
+    left, one after the other.
+    """
+    read, words = as_read(caption), find_words(caption)
+    inner = words_of(read)
+    if len(inner) == len(words):
+        return read, inner, words
+    read = " ".join(word.text for word in words)
+    at, placed = 0, []
+    for word in words:
+        placed.append(RoleWord(text=word.text, start=at, end=at + len(word.text)))
+        at += len(word.text) + 1
+    return read, tuple(placed), words
+
+
+def words_of(read: str) -> tuple[RoleWord, ...]:
+    """The words of a text that is as the tokenizer reads it."""
+    return tuple(RoleWord(text=m.group(), start=m.start(), end=m.end()) for m in _WORD.finditer(read))

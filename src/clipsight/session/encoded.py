@@ -15,7 +15,7 @@ from clipsight.attribution.exact import ImageShares, image_shares
 from clipsight.errors import ClipsightWarning, Unsupported
 from clipsight.features import ImageFeatures, ImagePass, Recipe, Trunk, get_recipe
 from clipsight.features.own_scores import own_scores
-from clipsight.pictures import PictureSource, picture_name, read_noted
+from clipsight.pictures import PictureSource, ValueRange, picture_name, read_noted
 from clipsight.results import Provenance
 from clipsight.scoring import ContrastKind, contrast_maps
 from clipsight.session.engine import Engine
@@ -23,6 +23,17 @@ from clipsight.towers.preprocess import Resolution
 
 TRUNK_BYTES = 64 * 2**20
 """Memory for tokens that entered the blocks of a tower, of one picture under one rule for positions."""
+_OWN_RULES = {
+    "Hugging Face CLIP": "bicubic",
+    "Hugging Face SigLIP": "bicubic",
+    "Hugging Face SigLIP 2": "its own",
+}
+"""How transformers' models stretch their positions; open_clip's do so with antialias."""
+_POSITIONS = (
+    "At {0} × {1} pixels the positions were stretched as {3}'s authors do ({2}), not as transformers does with "
+    "interpolate_pos_encoding=True, so the cosines of the whole picture differ a little from its own; "
+    "lens.classify and lens.encode_image give those."
+)
 NOT_FINITE = (
     "The model gave scores that are not finite (NaN or infinite): nothing can be read from them. Check the weights, "
     "and the number type if it is not float32."
@@ -38,9 +49,15 @@ class EncodedPicture:
         notes: these, and what was done differently from what was asked.
     """
 
-    def __init__(self, engine: Engine, image: PictureSource, resolution: Resolution = "native") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        image: PictureSource,
+        resolution: Resolution = "native",
+        value_range: ValueRange | None = None,
+    ) -> None:
         self.engine = engine
-        self.picture, self.read_notes = read_noted(image)
+        self.picture, self.read_notes = read_noted(image, value_range)
         self.source = picture_name(image)
         self._fit = engine.fit(self.picture, resolution)
         self.size, self.notes = self._fit.size, (*self.read_notes, *self._fit.notes)
@@ -77,21 +94,34 @@ class EncodedPicture:
     def pooled(self) -> Float[Tensor, "1 E"]:
         """The tower's own image feature.
 
-        From a pass made before if there was one: on grids other than the native one its recipe's position rule has a
-        part in it.
+        From a pass made before if there was one with the positions that the model itself has at this size, so the
+        answer does not depend on what was asked before.
         """
         with self._store(), torch.no_grad():
             if self._pooled is None:
-                made, begun = next(iter(self._kept.values()), None), next(iter(self._passes.values()), None)
+                made = next((one for recipe, one in self._kept.items() if self._as_own(recipe)), None)
+                begun = next((one for recipe, one in self._passes.items() if self._as_own(recipe)), None)
+                plain = get_recipe("clip")
                 if made is not None:
                     self._pooled = made.pooled
                 elif begun is not None:
                     self._pooled = begun.pooled()
-                elif (trunk := self._trunk(get_recipe("clip"))) is not None:
+                elif self._as_own(plain) and (trunk := self._trunk(plain)) is not None:
                     self._pooled = trunk.pooled()
                 else:
                     self._pooled = self.engine.encode_image(self.pixels)
             return self._pooled
+
+    def _as_own(self, recipe: Recipe) -> bool:
+        """Whether a recipe's pass has the positions that the model itself has at this size."""
+        own = _OWN_RULES.get(self.engine.card.family, "bicubic_antialias")
+        return self.size == self.engine.loaded.preprocess.size or recipe.positions == own
+
+    def position_notes(self, recipe: Recipe) -> tuple[str, ...]:
+        """A note where cosines of a recipe's pass are not those of transformers at this size."""
+        if self.engine.card.family not in _OWN_RULES or self._as_own(recipe):
+            return ()
+        return (_POSITIONS.format(*self.size, recipe.positions, recipe.id),)
 
     def shares(self) -> ImageShares:
         """Parts of the pooled feature, as whole vectors: the exact map of any text is a product with them.

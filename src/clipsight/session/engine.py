@@ -73,6 +73,10 @@ NOISE_LOGITS = 1.8
 (`scripts/measure_noise.py`: absent nouns, clip_surgery), and low on purpose: a level too high would fade what is there.
 """
 """Characters shown of either end of what a model cannot see of a text."""
+_MORE_PATCHES = (
+    "The model's own picture processor takes at most {0:,} patches; {1:,} were used as asked. Leave resolution out for "
+    "its size."
+)
 _ONE_SIZE = "This tower takes pictures of {0} × {1} pixels alone: the picture was stretched to that size."
 
 
@@ -125,6 +129,12 @@ class Engine:
         """What the model multiplies cosines by before a softmax."""
         return float(self.loaded.module.get_parameter("logit_scale").detach().float().exp())
 
+    @property
+    def logit_bias(self) -> float | None:
+        """What a model that was trained with a sigmoid adds to scaled cosines; None for models of a softmax."""
+        bias = getattr(self.loaded.module, "logit_bias", None)
+        return float(bias.detach().float()) if isinstance(bias, torch.Tensor) else None
+
     def fit(self, picture: Image.Image, resolution: Resolution) -> Fit:
         """The size at which a picture is seen; towers of one size, or without patches to see, take their own."""
         if self.vision is None:
@@ -132,7 +142,12 @@ class Engine:
             return fit_size((picture.height, picture.width), "square", native, native)
         native, patch = self.vision.native_size, self.vision.patch
         if self.vision.any_size:
-            return fit_size((picture.height, picture.width), resolution, native, patch)
+            most = self.loaded.preprocess.max_patches
+            fit = fit_size((picture.height, picture.width), resolution, native, patch, most)
+            seen = fit.size[0] // patch[0] * (fit.size[1] // patch[1])
+            if most is not None and seen > most:
+                return replace(fit, notes=(*fit.notes, _MORE_PATCHES.format(most, seen)))
+            return fit
         note = () if resolution in ("native", "square", native) else (_ONE_SIZE.format(*native),)
         return Fit(size=native, notes=note)
 

@@ -78,7 +78,7 @@ def explain(
         provenance=seen.provenance(
             recipe=recipe,
             texts=asked,
-            notes=finite_notes(maps),
+            notes=(*(() if recipe is None else seen.position_notes(recipe)), *finite_notes(maps)),
             **facts,
             templates=prompts,
             contrast=made,

@@ -18,7 +18,7 @@ from clipsight.features import ImageFeatures, Recipe
 from clipsight.language.names import Names
 from clipsight.language.spans import Merge
 from clipsight.language.tokens import check_texts
-from clipsight.pictures import PictureSource, read_picture
+from clipsight.pictures import PictureSource, ValueRange, read_picture
 from clipsight.report import render
 from clipsight.results import (
     Anomaly,
@@ -35,6 +35,7 @@ from clipsight.scoring.choice import Contrast, choose_contrast
 from clipsight.session.attributed import attributed, directions, is_attribution
 from clipsight.session.batch import encode_together, see_all
 from clipsight.session.engine import Engine, Templates
+from clipsight.session.inputs import check_inputs
 from clipsight.session.seen import Seen
 from clipsight.session.segment import Progress, Window
 from clipsight.session.word_question import Units
@@ -50,12 +51,7 @@ from clipsight.towers.preprocess import Resolution
 
 
 class Lens:
-    """A model with its two towers, its text cache and its card.
-
-    Attributes:
-        card: the model in plain facts: family, grid, context, activation, contrast vocabulary, templates, methods.
-        module: the open_clip model, as found.
-    """
+    """A model with its two towers, its text cache and its card."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._engine = Engine(loaded)
@@ -127,8 +123,9 @@ class Lens:
     def encode_image(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
         """Pooled feature, not L2-normalised; equals open_clip's `encode_image` of a model built at that size.
 
-        Carries a graph only if `x` requires gradients.
+        Carries a graph only if `x` requires gradients. ValueError for no pictures, NaN or infinite pixels.
         """
+        check_inputs(x, None)
         return self._engine.encode_image(x)
 
     def encode_text(
@@ -159,6 +156,7 @@ class Lens:
             recipe: id or `Recipe`.
             texts: text features for methods with a second pass by their own labels (`resclip.*`); others do without.
         """
+        check_inputs(x, self._engine.text_view.embed_dim, texts)
         return self._engine.features(x, self._engine.recipe(recipe), texts)
 
     def patch_features(
@@ -167,7 +165,7 @@ class Lens:
         """Patch features after the final norm and projection, not L2-normalised.
 
         Raises:
-            ValueError: unknown recipe, or a size that cuts patches. Unsupported: not for this tower.
+            ValueError: unknown recipe, a size that cuts patches; and as `features`. Unsupported: not for this tower.
         """
         return self.features(x, recipe).patches
 
@@ -190,15 +188,18 @@ class Lens:
                 unlike `explain`, features do not say which name they are. A method with scores of its own (`resclip.*`,
                 `freecp`) takes the texts into its second step; of the contrast it takes the distractors.
         """
+        check_inputs(x, self._engine.text_view.embed_dim, t)
         against = choose_contrast(contrast, len(t), vocabulary=self.card.contrast_vocabulary)
         others = self._engine.contrast_features(against.kind, against.names, self.card.templates)
         if is_attribution(method):
             return attributed(self._engine, x, directions(t, against.kind, others), str(method)).maps
         return self._engine.maps(x, t, self._engine.recipe(method), kind=against.kind, contrast_texts=others)
 
-    def see(self, image: PictureSource, resolution: Resolution = "native") -> Seen:
-        """A picture for many questions, encoded at the first; see `preprocess` for the arguments."""
-        return Seen(self._engine, image, resolution)
+    def see(
+        self, image: PictureSource, resolution: Resolution = "native", value_range: ValueRange | None = None
+    ) -> Seen:
+        """A picture for many questions, encoded at the first; arguments of `preprocess`, and of `read_picture`."""
+        return Seen(self._engine, image, resolution, value_range)
 
     @overload
     def explain(
@@ -549,10 +550,9 @@ class Lens:
         Not claimed: that a word of a high score is true of the picture. The default method does not even look at it.
 
         Example:
-            >>> import clipsight
             >>> from clipsight.world import make_scene
             >>> scene = make_scene(0)
-            >>> w = clipsight.load("clipsight-tiny").words(scene.image, scene.captions[0].text, method="perturbation")
+            >>> w = load("clipsight-tiny").words(scene.image, scene.captions[0].text, method="perturbation")
             >>> len(w.scores) == len(w.words)
             True
         """

@@ -1,10 +1,11 @@
 """Opening a model, and the ids of everything that can be asked for."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from os import PathLike
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clipsight.attribution import attribution_ids
 from clipsight.attribution.image import image_attribution_ids
@@ -23,6 +24,7 @@ def load(
     quick_gelu: bool | None = None,
     *,
     trust_program: bool = False,
+    tokenizer: str | PathLike[str] | Callable[..., Tensor] | None = None,
 ) -> Lens:
     """Open a model.
 
@@ -36,6 +38,9 @@ def load(
         dtype: None is float32.
         quick_gelu: None takes what the tag, the configuration or the weight file says.
         trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
+        tokenizer: None takes the model's own. For a model that came without one, or with another: the name of an
+            open_clip architecture ("ViT-B-16-SigLIP"), "hf:org/name" or a folder of transformers', or a callable
+            `tokenizer(texts, context_length=…)` that gives integer ids (texts, positions).
 
     Raises:
         ValueError, CheckpointError, HubUnreachable, Unsupported: see `clipsight.towers.loading.load_model`.
@@ -46,7 +51,11 @@ def load(
         >>> lens.card.family
         'open_clip ViT'
     """
-    return Lens(load_model(model, pretrained, device, dtype, quick_gelu, trust_program=trust_program))
+    return Lens(
+        load_model(
+            model, pretrained, device, dtype, quick_gelu, trust_program=trust_program, tokenizer=tokenizer
+        )
+    )
 
 
 def recipes() -> tuple[str, ...]:

@@ -119,8 +119,7 @@ def find_anomalies(
     side = min(x.shape[2:])
     parts = [x[:, :, top : top + side, left : left + side] for top, left in starts] if tiles else [x]
     squares = torch.cat(parts)
-    made_before = known is not None and not tiles
-    seen = [known] if made_before else [features_of(few) for few in squares.split(batch)]
+    seen = [known] if known is not None and not tiles else [features_of(few) for few in squares.split(batch)]
     patches = torch.cat([one.patches for one in seen]).float()
     losses: tuple[float, ...] = ()
     if adapter is not None and adapter.setting.steps:

@@ -83,8 +83,10 @@ def encode_ids(
             f"token ids are integers of shape (texts, positions), got {ids.dtype} of shape {tuple(ids.shape)}; "
             "features need no encoding, and for words pass a list of strings."
         )
-    if not len(ids):
-        raise ValueError("there are no token ids to encode; pass at least one row.")
+    if not ids.numel():
+        raise ValueError(
+            f"there are no token ids to encode in shape {tuple(ids.shape)}; pass at least one row of one position."
+        )
     distinct, inverse = torch.unique(ids.cpu(), dim=0, return_inverse=True)
     features = torch.cat([view.encode(part) for part in distinct.split(batch)])[inverse.to(view.device)]
     return features if device is None else features.to(device)

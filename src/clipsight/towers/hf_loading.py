@@ -3,7 +3,6 @@
 Weights are read by the library itself, safetensors first and pickles without code; nothing of a repository is ever run.
 """
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from torch import nn
 
 from clipsight.checkpoints.activation import NAMES
 from clipsight.checkpoints.fingerprint import fingerprint
+from clipsight.checkpoints.fit_weights import check_numbers
 from clipsight.checkpoints.hub import fetch_transformers, held_transformers
+from clipsight.checkpoints.transformers_files import REPOSITORY, check_folder, check_stored
 from clipsight.errors import CheckpointError, ClipsightWarning, Unsupported, first_line
 from clipsight.language.hf_tokenizers import open_tokenizer
 from clipsight.language.tokens import Tokenizer
@@ -25,7 +26,6 @@ from clipsight.towers.loading import LIVE, Loaded
 from clipsight.towers.placing import as_device, as_dtype, placed
 
 _CLIP_VOCABULARY = 49_408
-_REPOSITORY = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _KINDS = ("clip", "siglip", "siglip2")
 _UNUSED = "position_ids"
 """Files of old hold these row numbers as if they were weights."""
@@ -87,7 +87,9 @@ def _loaded(module: nn.Module, name: str, mark: str, folder: Path | None) -> Loa
         clip = vocabulary == _CLIP_VOCABULARY
         tokenizer = open_clip.SimpleTokenizer(context_length=context) if clip else None
         instead = (
-            "CLIP's own is used, whose size its vocabulary has" if clip else "texts are taken as token ids"
+            "CLIP's own is used, whose size its vocabulary has"
+            if clip
+            else "name one with clipsight.load(…, tokenizer=…) to ask with words"
         )
         notes = (f"It came without a tokenizer: {instead}.", *notes)
     return Loaded(
@@ -108,7 +110,7 @@ def _origin(module: nn.Module) -> Path | None:
     name = getattr(config, "name_or_path", None) or ""
     if name and Path(name, "config.json").is_file():
         return Path(name)
-    return held_transformers(name) if _REPOSITORY.fullmatch(name) else None
+    return held_transformers(name) if REPOSITORY.fullmatch(name) else None
 
 
 def require_transformers(what: str) -> None:
@@ -135,7 +137,7 @@ def _folder(name: str) -> Path:
             f"model folder {folder} has no config.json; hf:FOLDER takes what save_pretrained writes (for a folder in "
             f"open_clip's format write local-dir:{place})."
         )
-    if not _REPOSITORY.fullmatch(place):
+    if not REPOSITORY.fullmatch(place):
         raise CheckpointError(
             f"model folder {folder} does not exist; check the path, or write hf:org/name for a model of the hub."
         )
@@ -143,9 +145,10 @@ def _folder(name: str) -> Path:
 
 
 def _read(name: str, folder: Path) -> nn.Module:
-    """The model with its weights in float32."""
+    """The model with its weights in float32; what the folder's files ask for beside data is refused."""
     import transformers
 
+    check_folder(folder)
     try:
         config = transformers.AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -158,6 +161,7 @@ def _read(name: str, folder: Path) -> nn.Module:
         ) from None
     if config.model_type not in _KINDS:
         raise Unsupported(f"{name}: {refusal(config.model_type)}")
+    check_stored(folder, config, name)
     try:
         module, report = transformers.AutoModel.from_pretrained(
             folder,
@@ -185,4 +189,6 @@ def _read(name: str, folder: Path) -> nn.Module:
             ClipsightWarning,
             stacklevel=6,
         )
+    state = module.state_dict()
+    check_numbers(state, state, name)
     return module

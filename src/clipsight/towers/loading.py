@@ -1,7 +1,7 @@
 """From what a user names to a model that runs, with its tokenizer, picture settings, fingerprint and card."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike, fspath
 from typing import Any
 
@@ -12,14 +12,15 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
 from clipsight.checkpoints.activation import NAMES
-from clipsight.checkpoints.build import build_module
+from clipsight.checkpoints.build import build_module, build_shapes
 from clipsight.checkpoints.fingerprint import fingerprint, remembered_fingerprint
-from clipsight.checkpoints.fit_weights import apply_state
+from clipsight.checkpoints.fit_weights import apply_state, check_fit
 from clipsight.checkpoints.locate import resolve_source
-from clipsight.errors import CheckpointError, Unsupported, first_line
+from clipsight.checkpoints.transformers_files import text_folder
+from clipsight.errors import CheckpointError, ClipsightError, Unsupported, first_line
 from clipsight.language.tokens import Tokenizer
 from clipsight.towers.card import Card, activation_of, describe
-from clipsight.towers.families import is_transformers
+from clipsight.towers.families import is_transformers, towers_of
 from clipsight.towers.placing import as_device, as_dtype, placed
 
 _CLIP_VOCABULARY = 49_408
@@ -35,6 +36,8 @@ class Preprocess:
         std: RGB deviation they are divided by.
         interpolation: "bicubic" or "bilinear", the resampling the model was trained with.
         resize_mode: open_clip's "shortest" (crop), "squash" or "longest" (pad).
+        max_patches: where pictures keep their shape and are scaled to at most so many patches (SigLIP 2 NaFlex), how
+            many; None for models of one size.
     """
 
     size: tuple[int, int]
@@ -42,6 +45,7 @@ class Preprocess:
     std: tuple[float, float, float]
     interpolation: str
     resize_mode: str
+    max_patches: int | None = None
 
 
 LIVE = "live module"
@@ -83,6 +87,7 @@ def load_model(
     quick_gelu: bool | None = None,
     *,
     trust_program: bool = False,
+    tokenizer: Any = None,
 ) -> Loaded:
     """Load a model with its tokenizer, picture settings, fingerprint and card.
 
@@ -98,6 +103,8 @@ def load_model(
         quick_gelu: None takes what the tag, the configuration or the weight file says; True or False overrules it, with
             a warning.
         trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
+        tokenizer: None takes the model's own; else a name of open_clip's, "hf:org/name", a folder or a callable, see
+            `clipsight.towers.choosing_tokenizer`.
 
     Raises:
         ValueError: an unknown name, tag, device or number type, or arguments that do not go together.
@@ -105,6 +112,31 @@ def load_model(
         HubUnreachable: weights that must be downloaded and could not be.
         Unsupported: a module that is neither open_clip's nor transformers'; a package that is not installed.
     """
+    loaded = _load(model, pretrained, device, dtype, quick_gelu, trust_program, tokenizer is not None)
+    if tokenizer is None:
+        return loaded
+    from clipsight.towers.choosing_tokenizer import chosen_tokenizer, vocabulary_of
+
+    view = towers_of(loaded.module, getattr(loaded.tokenizer, "context_length", None)).text
+
+    def of_listed(name: str, context: int) -> Tokenizer | None:
+        config: Any = open_clip.get_model_config(name)
+        return _tokenizer({**config, "text_cfg": {**config["text_cfg"], "context_length": context}}, name)
+
+    chosen = chosen_tokenizer(tokenizer, view, vocabulary_of(loaded.module), of_listed)
+    return replace(loaded, tokenizer=chosen)
+
+
+def _load(
+    model: str | PathLike[str] | nn.Module,
+    pretrained: str | PathLike[str] | None,
+    device: torch.device | str | None,
+    dtype: torch.dtype | str | None,
+    quick_gelu: bool | None,
+    trust_program: bool,
+    other_tokenizer: bool,
+) -> Loaded:
+    """As `load_model`, with the model's own tokenizer, or with `other_tokenizer` perhaps none."""
     kind = as_dtype(dtype)
     if isinstance(model, nn.Module):
         return _live(model, pretrained, device, kind, quick_gelu)
@@ -114,6 +146,8 @@ def load_model(
         return _transformers(name, weights, place, kind, quick_gelu)
     source = resolve_source(name, weights, quick_gelu, trust_program=trust_program)
     file = source.weights
+    shapes = build_shapes({**source.model_cfg, "quick_gelu": source.activation.quick})
+    check_fit(shapes, file.state, source=str(file.path), architecture=name)
     module: Any = build_module(source.model_cfg, source.activation.quick)
     apply_state(module, file.state, source=str(file.path), architecture=name)
     module.eval()
@@ -121,7 +155,7 @@ def load_model(
     settings["size"] = module.visual.image_size
     open_clip.set_model_preprocess_cfg(module, settings)
     mark = remembered_fingerprint(module, file, source.model_cfg)
-    tokenizer = _tokenizer(source.model_cfg, source.tokenizer_name)
+    tokenizer = None if other_tokenizer else _tokenizer(source.model_cfg, source.tokenizer_name)
     return Loaded(
         module=module.to(device=place, dtype=kind or torch.float32),
         tokenizer=tokenizer,
@@ -159,6 +193,7 @@ def _live(
     dtype: torch.dtype | None,
     quick_gelu: bool | None,
 ) -> Loaded:
+    _refuse_wrapped(module)
     ours = all(hasattr(module, part) for part in ("visual", "encode_image", "encode_text"))
     if not ours and not is_transformers(module):
         raise Unsupported(
@@ -176,8 +211,10 @@ def _live(
         return live_hf(module, device=device, dtype=dtype)
     mark = fingerprint(module)
     module = placed(module, device, dtype)
-    vocabulary = getattr(module, "vocab_size", None)
-    context = getattr(module, "context_length", None) or 77
+    text: Any = getattr(module, "text", None)
+    # CoCa says its vocabulary on its text tower alone, and its context there without the class token.
+    vocabulary = getattr(module, "vocab_size", None) or getattr(text, "vocab_size", None)
+    context = getattr(text, "context_length", None) or getattr(module, "context_length", None) or 77
     return Loaded(
         module=module,
         tokenizer=open_clip.SimpleTokenizer(context_length=context)
@@ -192,32 +229,84 @@ def _live(
     )
 
 
+def _refuse_wrapped(module: nn.Module) -> None:
+    """Say what to unwrap of a module that another program wrapped.
+
+    Raises:
+        Unsupported: adapters that are not merged, or a module for several devices.
+    """
+    if any(type(part).__module__.startswith("peft.") for part in module.modules()):
+        raise Unsupported(
+            f"a live module of class {type(module).__name__} was passed, and it holds adapters of PEFT's, which change "
+            "what its layers compute; merge them first: clipsight.load(module.merge_and_unload())."
+        )
+    inner = getattr(module, "module", None)
+    if isinstance(inner, nn.Module) and not hasattr(module, "encode_image"):
+        raise Unsupported(
+            f"a live module of class {type(module).__name__} was passed, which wraps a {type(inner).__name__}; pass "
+            "what it wraps: clipsight.load(module.module)."
+        )
+
+
 def _tokenizer(model_cfg: Mapping[str, Any], name: str) -> Tokenizer | None:
     """open_clip's tokenizer for a model; None where its vocabulary is neither CLIP's nor a named one."""
     text = model_cfg["text_cfg"]
-    special = text.get("hf_tokenizer_name") or "siglip" in name.lower()
-    if not special and text.get("vocab_size", _CLIP_VOCABULARY) != _CLIP_VOCABULARY:
+    wanted = text.get("hf_tokenizer_name")
+    if not wanted and text.get("vocab_size", _CLIP_VOCABULARY) != _CLIP_VOCABULARY:
         return None
-    context = text.get("context_length", 77)
-    if not special:
-        return open_clip.SimpleTokenizer(context_length=context, **(text.get("tokenizer_kwargs") or {}))
-    wanted, folder = text.get("hf_tokenizer_name") or name, name.removeprefix("local-dir:")
+    context, kwargs = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
+    if not wanted:
+        if other := [key for key in kwargs if key != "clean"]:
+            raise CheckpointError(
+                f"model_cfg.text_cfg.tokenizer_kwargs has {other[0]!r}, which CLIP's own tokenizer does not take; take "
+                "it out, or name the tokenizer that does in hf_tokenizer_name."
+            )
+        return open_clip.SimpleTokenizer(context_length=context, **kwargs)
+    if name.startswith("local-dir:"):  # there open_clip reads it from the folder, whatever it is called
+        return named_tokenizer(
+            name.removeprefix("local-dir:"), context, wanted, text.get("tokenizer_mode"), kwargs
+        )
+    return named_tokenizer(wanted, context, wanted, text.get("tokenizer_mode"), kwargs)
+
+
+def named_tokenizer(
+    source: str, context: int, called: str, mode: str | None = None, kwargs: Mapping[str, Any] | None = None
+) -> HFTokenizer:
+    """open_clip's tokenizer made of transformers' files; none of their code is run.
+
+    Args:
+        source: folder, or "org/name" of the hub.
+        context: token positions of the model.
+        called: the name in the configuration, for messages.
+        mode, kwargs: `tokenizer_mode` and `tokenizer_kwargs` of an open_clip configuration.
+
+    Raises:
+        Unsupported: a package that is not installed.
+        CheckpointError: it cannot be read, or asks for code.
+        HubUnreachable: it must be downloaded and could not be.
+    """
     try:
-        if name and folder == name:
-            return open_clip.get_tokenizer(name)
-        # In a folder, as open_clip does where it knows folders, which its older versions do not.
-        mode = {"tokenizer_mode": text["tokenizer_mode"]} if text.get("tokenizer_mode") else {}
-        kwargs = text.get("tokenizer_kwargs") or {}
-        return HFTokenizer(folder or wanted, context_length=context, **mode, **kwargs)
+        folder = text_folder(source, f"the tokenizer {called!r}", "")
+        # Older versions of open_clip have no modes.
+        modes = {"tokenizer_mode": mode} if mode else {}
+        return HFTokenizer(
+            str(folder),
+            context_length=context,
+            **modes,
+            **(kwargs or {}),
+            local_files_only=True,
+            trust_remote_code=False,
+        )
     except ImportError:
         raise Unsupported(
-            f'the tokenizer of {wanted} comes from transformers, which is not installed: pip install "clipsight[hf]".'
+            f'the tokenizer of {called} comes from transformers, which is not installed: pip install "clipsight[hf]".'
         ) from None
-    except (OSError, ValueError) as error:
-        place = "the cache" if folder == name else f"the folder {folder}"
+    except ClipsightError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
         raise CheckpointError(
-            f"the tokenizer {wanted!r} cannot be read from {place} ({first_line(error)}); put its tokenizer.json and "
-            "tokenizer_config.json there, or connect once so that they are downloaded."
+            f"the tokenizer {called!r} cannot be read from the folder {source} ({first_line(error)}); put its "
+            "tokenizer.json and tokenizer_config.json there."
         ) from None
 
 

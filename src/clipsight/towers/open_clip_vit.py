@@ -145,9 +145,8 @@ class OpenClipVision:
         return MeanPooling(before=Path(norms[0]), after=Path(norms[1], visual.proj))
 
     def _read(self, tokens: Float[Tensor, "B S D"], grid: tuple[int, int]) -> ProbeRead:
-        return read_by_query(
-            self._pooler.attn, self._pooler.ln_q(self._pooler.query[:1])[None], self._pooler.ln_k(tokens)
-        )
+        pooler: Any = self._pooler
+        return read_by_query(pooler.attn, pooler.ln_q(pooler.query[:1])[None], pooler.ln_k(tokens))
 
     def encode(
         self, images: Float[Tensor, "B 3 H W"], positions: PositionRule = "bicubic_antialias"

@@ -147,6 +147,7 @@ def _inverse_deviation(x: Float[Tensor, "*rows D"], norm: _Normed) -> Float[Tens
 
 
 def _applied(step: _Step, x: Tensor, measured: Tensor | None, *, with_bias: bool) -> Tensor:
+    scale = 1.0 if measured is None else measured
     match step:
         case _Matrix(weight=weight, bias=bias):
             x = x @ weight.to(x.dtype).mT
@@ -154,10 +155,10 @@ def _applied(step: _Step, x: Tensor, measured: Tensor | None, *, with_bias: bool
             x = x * factor.to(x.dtype)
         case _Normed(centred=centred):
             bias = None
-            x = (x - x.mean(-1, keepdim=True) if centred else x) * measured
+            x = (x - x.mean(-1, keepdim=True) if centred else x) * scale
         case _Gated():
             bias = None
-            x = x * measured
+            x = x * scale
     return x if bias is None or not with_bias else x + bias.to(x.dtype)
 
 

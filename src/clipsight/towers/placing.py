@@ -5,6 +5,16 @@ import copy
 import torch
 from torch import nn
 
+_DEVICES = {
+    "gpu": "cuda",
+    "nvidia": "cuda",
+    "cuda": "cuda",
+    "metal": "mps",
+    "apple": "mps",
+    "mps": "mps",
+    "cpu": "cpu",
+}
+"""What people call devices, in lower case -> what PyTorch does."""
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -36,9 +46,16 @@ def as_device(device: torch.device | str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else apple)
     try:
         place = torch.device(device)
+    except (RuntimeError, TypeError, ValueError):
+        known = _DEVICES.get(str(device).lower().partition(":")[0])
+        meant = f"write {known!r}" if known else "write 'cpu', 'cuda', 'cuda:1' or 'mps'"
+        raise ValueError(
+            f"device={str(device)[:60]!r} is no name of PyTorch's; {meant}, or leave it out for the best there is."
+        ) from None
+    try:
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        cause = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        cause = str(error).splitlines()[0][:160]
         raise ValueError(
             f"device={str(device)!r} cannot be used here ({cause}); leave it out or pass 'cpu'."
         ) from None

@@ -4,6 +4,7 @@ Sizes are whole patches, so that no strip of the picture is cut off unseen.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ from clipsight.towers.loading import Preprocess
 MAX_PATCHES = 4096
 """Above so many patches the long side is limited."""
 
+_MOST_SCALE = 100.0
+_EXACT = 1e-9
+"""A side that is whole but for rounding is whole."""
+
 MOST_SIDE = 1_000_000
 """Pixels of a side that may be asked for; what is asked for is limited anyway."""
 
@@ -27,6 +32,9 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
     "nearest": Image.Resampling.NEAREST,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
 }
 
 
@@ -40,7 +48,11 @@ class Fit:
 
 
 def fit_size(
-    picture: tuple[int, int], resolution: Resolution, native: tuple[int, int], patch: tuple[int, int]
+    picture: tuple[int, int],
+    resolution: Resolution,
+    native: tuple[int, int],
+    patch: tuple[int, int],
+    max_patches: int | None = None,
 ) -> Fit:
     """The (H, W) in pixels at which a picture is seen.
 
@@ -51,6 +63,8 @@ def fit_size(
             digits in quotes are not.
         native: (H, W) the model was trained at.
         patch: (height, width) of a patch.
+        max_patches: `"native"` keeps the aspect and takes at most so many patches, as the model's own processor does;
+            None for models of one size.
 
     Raises:
         ValueError: an unknown word, a side below one patch or above a million pixels, or an exact size that would cut
@@ -59,6 +73,8 @@ def fit_size(
     word = resolution if isinstance(resolution, str) else ""
     if word == "square":
         return Fit(size=native)
+    if word == "native" and max_patches is not None:
+        return Fit(size=largest_size(picture, patch, max_patches))
     sides = _sides(min(native) if word == "native" else resolution)
     if max(map(abs, sides)) > MOST_SIDE:
         raise ValueError(f"resolution asks for a side of more than {MOST_SIDE:,} pixels; give less.")
@@ -78,6 +94,28 @@ def fit_size(
     scale = short / min(picture)
     size = (_whole(picture[0] * scale, patch[0]), _whole(picture[1] * scale, patch[1]))
     return _limited(size, patch, min(native))
+
+
+def largest_size(picture: tuple[int, int], patch: tuple[int, int], most: int) -> tuple[int, int]:
+    """The largest (H, W) of a picture's shape, sides rounded up to whole patches, of at most so many patches.
+
+    Args:
+        picture: (H, W) of the picture. patch: (height, width). most: patches, at least 1.
+
+    The scales at which a side gains a patch are looked through; as SigLIP 2's processor (arXiv 2502.14786, §2.4.2),
+    which scales by 100 at most.
+    """
+    sides = [(picture[k] / patch[k]) for k in (0, 1)]
+    steps = sorted({count / side for side in sides for count in range(1, most + 1)} | {_MOST_SCALE})
+    found = (1, 1)
+    for scale in steps:
+        if scale > _MOST_SCALE:
+            break
+        grid = tuple(max(1, ceil(scale * side - _EXACT)) for side in sides)
+        if grid[0] * grid[1] > most:
+            break
+        found = (grid[0], grid[1])
+    return found[0] * patch[0], found[1] * patch[1]
 
 
 def _sides(asked: object) -> tuple[int, ...]:

@@ -39,6 +39,7 @@ def architecture_of(loaded: Loaded) -> tuple[dict[str, Any], dict[str, Any]]:
 def preprocess_of(loaded: Loaded) -> dict[str, Any]:
     """open_clip's picture settings of a model, as its folders have them."""
     settings = asdict(loaded.preprocess)
+    del settings["max_patches"]  # of transformers' models alone, which open_clip's folders cannot hold
     height, width = settings["size"]
     settings["size"] = height if height == width else [height, width]
     # What clipsight itself does not use of open_clip's settings, such as the colour that pads, is kept too.

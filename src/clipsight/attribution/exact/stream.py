@@ -119,7 +119,7 @@ def read_row(
             others is put there.
     """
     folded = directions is not None and not end.gated
-    reader = _Along(directions=end.pull(directions)) if folded else _Whole()
+    reader = _Along(directions=end.pull(directions)) if directions is not None and not end.gated else _Whole()
     sources, networks, constant, row = _read(blocks, x, at, reader, seen, by, tokens)
     held = end.at(row)
     if folded:
@@ -183,7 +183,7 @@ def _read(
             alone = x[everyone, at] + held.value.to(x.dtype)
             network = block.ffn(alone[:, None])[:, 0]
             row = exact(alone) + exact(network)
-            if known and block is not blocks[-1]:
+            if tokens is not None and known and block is not blocks[-1]:
                 x = tokens.entering(number)
         networks = networks + exact(network)
     sources = torch.stack(kept) if by is not None else total

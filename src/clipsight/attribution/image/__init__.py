@@ -1,6 +1,5 @@
 """Where in a picture a score comes from: attributions to patches, one interface for all methods."""
 
-from clipsight.attribution.image import exact  # noqa: F401  each registers itself
 from clipsight.attribution.image.registry import (
     ImageAnswer,
     ImageAttribution,
@@ -10,6 +9,9 @@ from clipsight.attribution.image.registry import (
     image_attribution_ids,
     why_not_image,
 )
+from clipsight.attribution.registry import find
+
+find(__name__, __path__)
 
 __all__ = [
     "ImageAnswer",

@@ -8,17 +8,19 @@ difference of two of them a contrast.
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from clipsight.attribution.exact.stream import Tokens
+from clipsight.attribution.match import exact
 from clipsight.errors import Unsupported
 from clipsight.features import Citation
-from clipsight.towers.view import VisionView
+from clipsight.towers.view import PositionRule, VisionView
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +33,7 @@ class ImageQuestion:
         directions: d_t, one for each score; of any length.
         live: keep the graph through to the parameters.
         tokens: of a pass of these pictures that was begun before; None without.
+        positions: rule for other grids than the native one; None is the tower's own.
     """
 
     view: VisionView
@@ -38,6 +41,22 @@ class ImageQuestion:
     directions: Float[Tensor, "T E"]
     live: bool = False
     tokens: Tokens | None = None
+    positions: PositionRule | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) in patches."""
+        return self.view.grid(*self.images.shape[-2:])
+
+    def entered(self) -> Float[Tensor, "B S D"]:
+        """Tokens that enter the first block."""
+        pixels = self.images.to(self.view.device)
+        return self.view.embed(pixels) if self.positions is None else self.view.embed(pixels, self.positions)
+
+    def scores(self, features: Float[Tensor, "N E"]) -> Float[Tensor, "N T"]:
+        """S of pooled features with every direction, at least in float32."""
+        unit = F.normalize(exact(features), dim=-1)
+        return unit @ self.directions.to(unit).mT
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,6 +166,7 @@ def attribute_patches(
     method: str,
     differentiable: bool = False,
     tokens: Tokens | None = None,
+    positions: PositionRule | None = None,
     **options: Any,
 ) -> ImageAnswer:
     """From which patches does the score of each direction come?
@@ -158,6 +178,7 @@ def attribute_patches(
         method: one of `image_attribution_ids()`.
         differentiable: keep the graph.
         tokens: of a pass begun before, such as a `clipsight.features.Trunk`.
+        positions: rule for other grids than the native one, for methods that make a pass of their own.
         options: the method's own; `get_image_attribution(method).options` has the defaults.
 
     Raises:
@@ -184,5 +205,10 @@ def attribute_patches(
             directions=directions.clone() if directions.is_inference() else directions,
             live=differentiable,
             tokens=tokens,
+            positions=positions,
         )
-        return chosen.function(question, **{**chosen.options, **options})
+        answer = chosen.function(question, **{**chosen.options, **options})
+    if differentiable:
+        return answer
+    pooled = None if answer.pooled is None else answer.pooled.detach()
+    return replace(answer, maps=answer.maps.detach(), pooled=pooled)

@@ -6,8 +6,7 @@ from typing import get_args
 from PIL import Image
 
 from clipsight.bench.composition.item import PictureRef
-from clipsight.world import Scene, make_scene
-from clipsight.world.scene import FoilKind
+from clipsight.world import FoilKind, Scene, make_scene
 
 COLLECTION = "world"
 KINDS: tuple[FoilKind, ...] = get_args(FoilKind)

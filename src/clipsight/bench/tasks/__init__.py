@@ -10,7 +10,12 @@ from pkgutil import iter_modules
 
 from clipsight.bench.task import Task
 
-TASKS: tuple[Task, ...] = tuple(
-    task for found in iter_modules(__path__) for task in import_module(f"{__name__}.{found.name}").TASKS
-)
-"""All tasks, in the order of their files."""
+
+def found() -> tuple[Task, ...]:
+    """The tasks of every module of this folder, in the order of the files."""
+    return tuple(
+        task for module in iter_modules(__path__) for task in import_module(f"{__name__}.{module.name}").TASKS
+    )
+
+
+TASKS = found()

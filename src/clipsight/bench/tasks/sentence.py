@@ -9,8 +9,7 @@ from torch.nn import functional as F
 from clipsight.bench.task import Figures, Task, TaskJob, in_depth, mean_or_nan, one_row
 from clipsight.scoring.choice import Contrast
 from clipsight.session.lens import Lens
-from clipsight.world import Scene
-from clipsight.world.sprites import plural
+from clipsight.world import Scene, plural
 
 
 def sentence_figures(lens: Lens, scenes: Sequence[Scene], recipe: str) -> Figures:

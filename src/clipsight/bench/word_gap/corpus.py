@@ -22,8 +22,17 @@ from clipsight.bench.composition.readers.retrieval import captioned
 from clipsight.bench.word_gap.caption import CorpusCaption
 from clipsight.bench.word_gap.fields import read_row
 from clipsight.bench.word_gap.world_captions import CAPTIONS, world_captions
-from clipsight.records import BadRow, Malformed, Row, csv_rows, jsonl_rows, text_rows
-from clipsight.records.columns import PICTURE, column, has_roles
+from clipsight.records import (
+    PICTURE,
+    BadRow,
+    Malformed,
+    Row,
+    column,
+    csv_rows,
+    has_roles,
+    jsonl_rows,
+    text_rows,
+)
 from clipsight.roles.extract import EXTRACTORS
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")

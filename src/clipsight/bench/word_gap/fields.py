@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clipsight.bench.word_gap.caption import CorpusCaption, foils_of
-from clipsight.records import BadRow, Row
-from clipsight.records.columns import CAPTION, PICTURE, picture_path, require_column
+from clipsight.records import CAPTION, PICTURE, BadRow, Row, picture_path, require_column
 from clipsight.roles.columns import row_roles
 
 

@@ -2,6 +2,8 @@
 
 The four heads of twelve with the lowest entropy are kept, in block 9, whose likeness then takes in their side output,
 and in the last block, whose output is the sum of the kept maps times all values, divided by the number of all heads.
+On 24 blocks the second stream is the sum of blocks 9 to 19: the released setting is the half-open range 8:19, counted
+from 0, one block less than SC-CLIP's 8:20.
 """
 
 from dataclasses import replace
@@ -67,7 +69,7 @@ DIH_CLIP = Recipe(
 )
 DIH_CLIP = replace(
     DIH_CLIP,
-    others=(DIH_CLIP, replace(DIH_CLIP, written_for=24, **dih_clip_parts(17, 7, 9, 20, 0.1, FOUR_OF_TWELVE))),
+    others=(DIH_CLIP, replace(DIH_CLIP, written_for=24, **dih_clip_parts(17, 7, 9, 19, 0.1, FOUR_OF_TWELVE))),
 )
 
 RECIPES = (DIH_CLIP, *data_sets(DIH_CLIP, SETTINGS))

@@ -23,9 +23,7 @@ _COLOURS_TOO = frozenset(["orange", "gold", "silver", "cream", "tan", "lavender"
 """Things and colours; the colour is meant after "in" and the like."""
 
 
-def tag_words(
-    words: Sequence[str], breaks: Sequence[str], forced: Sequence[str], capital: Sequence[bool]
-) -> list[str]:
+def tag_words(words: Sequence[str], breaks: Sequence[str], forced: Sequence[str]) -> list[str]:
     """One tag a word.
 
     Args:
@@ -34,7 +32,7 @@ def tag_words(
         forced: tags that are settled before, "" for none.
         capital: words written large although no sentence begins with them.
     """
-    at = Place(words=words, breaks=breaks, can=possible_tags(words, forced, capital))
+    at = Place(words=words, breaks=breaks, can=possible_tags(words, forced))
     for i in range(len(words)):
         at.arrive(i)
         tag = forced[i] or _judge(at, i)

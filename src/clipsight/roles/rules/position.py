@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from clipsight.roles.lexicon import lexicon
 from clipsight.roles.rules.candidates import NOUNS, VERBS, Tags, word_tags
-from clipsight.roles.rules.function_words import CLOSED, NOUNS_IN_ING
+from clipsight.roles.rules.function_words import NOUNS_IN_ING
 
 STOP, COMMA, AND = "stop", "comma", "and"
 """What can stand before a word besides a blank (""): the end of a sentence, a comma or bracket, "&" and the like."""
@@ -157,18 +157,11 @@ class Place:
         return bool(can & {"JJ", "CD"}) or (bool(can & {"VN", "VG"}) and self.qualifies(j))
 
 
-def possible_tags(words: Sequence[str], forced: Sequence[str], capital: Sequence[bool]) -> list[Tags]:
+def possible_tags(words: Sequence[str], forced: Sequence[str]) -> list[Tags]:
     """What each word of a caption can be.
 
     Args:
         words: in lower case.
         forced: tags that are settled before, "" for none.
-        capital: words written large although no sentence begins with them: names, if they can be.
     """
-    found = []
-    for word, tag, large in zip(words, forced, capital, strict=True):
-        tags = frozenset((tag,)) if tag else word_tags(word)
-        if large and not tag and word not in CLOSED and not tags & {"VG", "VN", "VZ"}:
-            tags = tags & NOUNS or (tags if "JJ" in tags else frozenset(("NN",)))
-        found.append(tags)
-    return found
+    return [frozenset((tag,)) if tag else word_tags(word) for word, tag in zip(words, forced, strict=True)]

@@ -14,16 +14,15 @@ from clipsight.roles.rules.links import Relations, Triple
 from clipsight.roles.rules.phrases import Tagged, gather
 from clipsight.roles.rules.pos_tags import tag_words
 from clipsight.roles.rules.position import AND, COMMA, STOP
-from clipsight.roles.schema import CaptionRoles, Role, RoleRelation, RoleWord, find_words
+from clipsight.roles.schema import CaptionRoles, Role, RoleRelation, RoleWord, read_words, words_of
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 """Changes when the rules give other roles; the word lists have a version of their own."""
 
 _BREAKS = tuple(
     (re.compile(marks), name) for marks, name in ((r"[.;:!?\n|]", STOP), (r"[,()]", COMMA), (r"[&/+]", AND))
 )
 _ROLE: dict[str, Role] = {"o": "object", "a": "attribute", "r": "relation", "-": "other"}
-_MOSTLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Analysis:
 
 
 def analyse(caption: str, words: tuple[RoleWord, ...] | None = None) -> Analysis:
-    """Tags, roles as letters (o, a, r, -), links and triples."""
-    words = find_words(caption) if words is None else words
+    """Tags, roles as letters (o, a, r, -), links and triples, of a text that is as the tokenizer reads it."""
+    words = words_of(caption) if words is None else words
     gaps = [caption[a.end : b.start] for a, b in pairwise(words)]
     breaks = ["", *(_break(gap) for gap in gaps)][: len(words)]
     lower = [word.text.lower().replace("’", "'") for word in words]
@@ -49,7 +48,7 @@ def analyse(caption: str, words: tuple[RoleWord, ...] | None = None) -> Analysis
     for i, owner in enumerate(owners):
         if owner and not forced[i]:
             forced[i] = "NP"
-    tagged = Tagged(lower, tag_words(lower, breaks, forced, _capitals(words, breaks)), breaks)
+    tagged = Tagged(lower, tag_words(lower, breaks, forced), breaks)
     meaning = Meaning(tagged, gather(tagged))
     phrases = meaning.settle()
     found = Relations(tagged, phrases)
@@ -58,8 +57,8 @@ def analyse(caption: str, words: tuple[RoleWord, ...] | None = None) -> Analysis
 
 def roles_by_rules(caption: str) -> CaptionRoles:
     """The roles of a caption's words by the rules; see `roles.extract_roles`."""
-    words = find_words(caption)
-    return as_roles(caption, words, analyse(caption, words))
+    read, inner, words = read_words(caption)
+    return as_roles(caption, words, analyse(read, inner))
 
 
 def as_roles(caption: str, words: tuple[RoleWord, ...], analysis: Analysis) -> CaptionRoles:
@@ -77,10 +76,3 @@ def as_roles(caption: str, words: tuple[RoleWord, ...], analysis: Analysis) -> C
 
 def _break(gap: str) -> str:
     return next((name for marks, name in _BREAKS if marks.search(gap)), "")
-
-
-def _capitals(words: tuple[RoleWord, ...], breaks: list[str]) -> list[bool]:
-    """Which words are written large for their own sake: no sentence begins with them, and not everything is large."""
-    large = [word.text[0].isupper() for word in words]
-    shouted = sum(large) > _MOSTLY * len(words)
-    return [own and not shouted and i > 0 and breaks[i] != STOP for i, own in enumerate(large)]

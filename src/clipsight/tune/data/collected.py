@@ -54,14 +54,18 @@ class Collected:
         self._examples, self._pictures, self._about = examples, pictures, about
         self._progress = progress
 
-    @cached_property
+    @property
     def about(self) -> Mapping[str, Any]:
         """Plain data: name, count, pictures, malformed, roles ({extractor, version} or None), fingerprint.
 
         The fingerprint is a hash of the captions, their roles and foils, and of the bytes of the pictures, in the
         order of the examples: all pictures are read for it the first time.
         """
-        return {**self._about, "fingerprint": self._fingerprint()}
+        return {**self._about, "fingerprint": self._known_fingerprint}
+
+    @cached_property
+    def _known_fingerprint(self) -> str:
+        return self._fingerprint()
 
     def __len__(self) -> int:
         """How many there are."""

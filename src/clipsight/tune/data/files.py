@@ -7,8 +7,17 @@ from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
-from clipsight.records import BadRow, Malformed, Row, csv_rows, json_rows, jsonl_rows
-from clipsight.records.columns import PICTURE, PictureFiles, require_column
+from clipsight.records import (
+    PICTURE,
+    BadRow,
+    Malformed,
+    PictureFiles,
+    Row,
+    csv_rows,
+    json_rows,
+    jsonl_rows,
+    require_column,
+)
 from clipsight.store import NAMED_LIMIT, Store, content_hash, file_stamp
 from clipsight.tune.data.example import Example, Place
 from clipsight.tune.data.gathering import Gathering

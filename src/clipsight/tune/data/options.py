@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from clipsight.roles.extract import EXTRACTORS
-
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and of how many."""
 
@@ -68,9 +66,12 @@ class DataOptions(PairOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = ("auto", NONE, *EXTRACTORS)
-        if self.roles not in known:
-            raise ValueError(f"roles is {self.roles!r}; give one of {', '.join(known)}.")
+        if self.roles not in ("auto", NONE):
+            from clipsight.roles.extract import EXTRACTORS
+
+            known = ("auto", NONE, *EXTRACTORS)
+            if self.roles not in known:
+                raise ValueError(f"roles is {self.roles!r}; give one of {', '.join(known)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

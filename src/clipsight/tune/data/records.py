@@ -9,8 +9,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from clipsight.records import BadRow, Row, json_value
-from clipsight.records.columns import CAPTION, column, has_roles, require_column
+from clipsight.records import CAPTION, BadRow, Row, column, has_roles, json_value, require_column
 from clipsight.roles.columns import row_roles
 from clipsight.roles.extract import extract_roles
 from clipsight.tune.data.example import Example, RoleSpan

@@ -14,8 +14,7 @@ from jaxtyping import UInt8
 from clipsight.store import NAMED_LIMIT, Store, code_of, content_hash
 from clipsight.tune.data.options import Progress
 from clipsight.tune.data.processes import in_processes
-from clipsight.world import make_scene
-from clipsight.world.datasets import describe
+from clipsight.world import describe, make_scene
 
 PIECE = 250
 """Scenes drawn and kept at a time, a second's work."""

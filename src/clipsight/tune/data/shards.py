@@ -26,8 +26,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from clipsight.errors import PictureError, Unsupported
-from clipsight.pictures.decoding import refusing_broken
-from clipsight.pictures.naming import shown
+from clipsight.pictures import refusing_broken, shown
 from clipsight.records import BadRow, Row, json_value
 from clipsight.store import NAMED_LIMIT, Store, code_of, file_stamp
 from clipsight.tune.data.gathering import Gathering

@@ -17,8 +17,7 @@ from clipsight.bench.composition.protocol import Protocol
 from clipsight.errors import Unsupported
 from clipsight.language.prompts import resolve_templates
 from clipsight.pictures import picture_files
-from clipsight.records import BadRow, Malformed, Row, csv_rows, json_value
-from clipsight.records.columns import picture_path
+from clipsight.records import BadRow, Malformed, Row, csv_rows, json_value, picture_path
 
 IMAGENET = "imagenet"
 _OTHERS = "others"
