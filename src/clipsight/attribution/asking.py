@@ -1,4 +1,4 @@
-"""Texts put to a method a few at a time, each few at the length that they need."""
+"""Run a method on texts in small batches, each at the length that it needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

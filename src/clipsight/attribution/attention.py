@@ -1,4 +1,4 @@
-"""Attention as attribution: what the position that becomes the feature attends to, layer by layer or rolled out."""
+"""Attention as attribution: attention from the position that becomes the feature, by layer or rolled out."""
 
 from collections.abc import Sequence
 from typing import Literal

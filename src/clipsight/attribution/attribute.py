@@ -1,4 +1,4 @@
-"""The front door of attributions: token ids, a picture's feature and a method in, token scores out."""
+"""The entry point of attributions: token ids, picture features and a method in, token scores out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

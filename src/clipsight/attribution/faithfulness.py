@@ -1,4 +1,4 @@
-"""Do the scores of words say what the model does? Measures that take words away and look at the match.
+"""Do the scores of words reflect what the model does? Remove words and measure the change in the match.
 
 Every measure plays a `Game`: the match of a caption of which only some words are there. What "not there" means, the
 removal operator, is part of the game and of every result: measures of different operators are not comparable, and an

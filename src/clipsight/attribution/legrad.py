@@ -1,4 +1,4 @@
-"""LeGrad for texts: how sensitive the match, read at each layer, is to that layer's attention."""
+"""LeGrad for texts: how sensitive the match, read out at each layer, is to the attention of that layer."""
 
 from typing import Literal
 

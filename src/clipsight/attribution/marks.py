@@ -1,4 +1,4 @@
-"""Which positions of token ids are words, and which the start token, the end token, padding."""
+"""Which positions of token ids are words, and which are the start token, the end token or padding."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The number that is attributed: how well a text's feature matches a picture's, alone or against other texts."""
+"""The attributed number: how well a text's feature matches a picture's, alone or compared with other texts."""
 
 from dataclasses import dataclass, replace
 from typing import Literal

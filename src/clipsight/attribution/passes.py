@@ -1,4 +1,4 @@
-"""One pass of a text tower in parts, with what attributions need on its way: attention, normed tokens, streams.
+"""One pass of a text tower that keeps what attributions need: attention, normalised tokens, streams.
 
 Plainly run it equals the library's `encode_text`. With autograd on it keeps the graph; with `explicit` every product of
 it can be differentiated twice, which fused attention cannot.

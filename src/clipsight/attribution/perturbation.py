@@ -1,4 +1,4 @@
-"""Perturbation: what the match loses when words are taken out, one by one, in groups, or some drawn at random."""
+"""Perturbation: the drop in the match when words are removed, one by one, in groups or at random."""
 
 import random
 from typing import Literal

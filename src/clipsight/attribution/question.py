@@ -1,4 +1,4 @@
-"""What a method is asked and what it answers."""
+"""The input and output of a method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A text tower that has learnt nothing: the same shapes, the weights of its blocks drawn anew.
+"""An untrained text tower: the same shapes, with random weights in its blocks.
 
 An attribution that says something of the model must change when the model's weights are replaced (arXiv 1810.03292).
 The picture's feature, the token embeddings and the final projection stay as they are.

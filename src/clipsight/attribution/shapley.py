@@ -1,4 +1,4 @@
-"""Shapley values of words: each word's mean share in what all of them together add to the match."""
+"""Shapley values of words: each word's mean contribution to the match over all orders of adding words."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""Texts with some of their tokens taken out, encoded cheaply: their own length, shared beginnings once."""
+"""Texts with some of their tokens removed, encoded efficiently: shared prefixes once, no padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

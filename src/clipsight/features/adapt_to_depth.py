@@ -1,4 +1,4 @@
-"""A recipe for a tower: the published block numbers where there are some, and what to say where there are none."""
+"""Adapt a recipe to a tower: use published block numbers if there are any, and add notes if there are none."""
 
 from dataclasses import dataclass, replace
 

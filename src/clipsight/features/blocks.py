@@ -1,4 +1,4 @@
-"""Which blocks of a tower a recipe means, and how to find everything that a recipe is made of."""
+"""Which blocks of a tower a recipe refers to, and how to find all parts of a recipe."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace

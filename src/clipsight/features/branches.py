@@ -1,4 +1,4 @@
-"""Branches of a kernel: each turns the heads of one block into an output for every patch; a kernel sums them."""
+"""Branches of a kernel: each turns the heads of one block into an output per patch; a kernel sums them."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Where a method comes from, and what others published for it."""
+"""The source of a method, and the numbers published for it."""
 
 from dataclasses import dataclass
 from typing import Literal

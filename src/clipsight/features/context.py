@@ -1,4 +1,4 @@
-"""What the pieces of a recipe may ask of the pass that runs them."""
+"""What the parts of a recipe can request from the pass that runs them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Changing the trunk while it runs: patches that a few channels dominate are blended with their neighbours."""
+"""Edits of the trunk while it runs: patches dominated by a few channels are blended with their neighbours."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

@@ -1,4 +1,4 @@
-"""The one executor of all recipes: pixels to patch features in one pass of the tower.
+"""The executor of all recipes: pixels to patch features in one pass of the tower.
 
 Order of steps, the same for every recipe: embed; trunk (the tower's own blocks, edited and recorded where the recipe
 says so); streams (sources, repairs, maps, made when they are asked for); head (the blocks in which the kernel works);

@@ -1,4 +1,4 @@
-"""What one pass of an image tower gives."""
+"""The output of one pass of an image tower."""
 
 from dataclasses import dataclass
 

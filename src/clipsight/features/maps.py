@@ -1,4 +1,4 @@
-"""Maps between tokens that recipes are made of: likeness, attention of other blocks, balanced attention, nearness."""
+"""Maps between tokens, used in recipes: similarity, attention of other blocks, balanced attention, nearness."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Doubtful patches: who flags them, and what replaces them."""
+"""Outlier patches: how to detect them, and what to replace them with."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""How a broken rule of the recipe language is said."""
+"""The error message of a broken rule of the recipe language."""
 
 
 def broken(rule: str, got: str, cause: str, instead: str) -> ValueError:

@@ -1,4 +1,4 @@
-"""How a method goes on where cosines end: its own steps from patch features and texts to scores.
+"""Steps of a method after the cosines: from patch features and texts to scores.
 
 A recipe names its steps, and a step knows how to run itself. `clipsight.features.own_scores` calls first `features` of
 all steps, then `apply` of all, in their order. A new step is a class here or in the file of the recipe that brings it.

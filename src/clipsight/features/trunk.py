@@ -1,4 +1,4 @@
-"""The tower's own blocks, run once for all recipes that leave them alone.
+"""The tower's own blocks, run once for all recipes that do not change them.
 
 Most recipes change only what is read of the last blocks: the tokens that enter block 7 are the same for all of them. A
 trunk runs the blocks as far as somebody asks and keeps what entered each, so that a second recipe goes on from there.

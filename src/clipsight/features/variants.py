@@ -1,4 +1,4 @@
-"""Options of a method as recipes of their own: other kernels, and the authors' settings for single data sets."""
+"""Options of a method as separate recipes: other kernels, and the authors' settings for single data sets."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""transformers' tokenizers behind the one convention of clipsight: texts and a context to ids of whole contexts."""
+"""transformers' tokenizers with clipsight's interface: texts and a context length in, padded ids out."""
 
 import threading
 from collections.abc import Sequence

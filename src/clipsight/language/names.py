@@ -1,4 +1,4 @@
-"""What to tell apart in a picture: classes, each with the words that stand for it.
+"""What to distinguish in a picture: classes, each with the words that stand for it.
 
 A text model knows words, a user thinks in classes: "person" may be "man", "woman" and "child" to the model. Every
 word is a query of its own, and a class is as likely at a pixel as the likeliest of its words.

@@ -1,4 +1,4 @@
-"""Where the characters of a cleaned text were in the text before it was cleaned.
+"""Map character positions of a cleaned text back to the original text.
 
 Tokenizers lower the case, join blanks, resolve HTML entities, drop punctuation, repair Unicode. Both texts are folded
 to what survives all that, and the folded texts are read side by side; where they differ, what stands between two common

@@ -1,4 +1,4 @@
-"""Prompt templates: the sets that papers on CLIP name, and how a text fills them.
+"""Prompt templates: the sets named in papers on CLIP, and how texts are inserted into them.
 
 A template is a string with "{}" where the text goes. The wording is literal, "a origami" included: CLIP's published
 numbers were made with it. Sources: IN80 openai/CLIP (ImageNet prompts), CS85 xmed-lab/CLIP_Surgery, IN7 the seven

@@ -1,4 +1,4 @@
-"""Captions as a model reads them: token ids, what each stands for, and whose words the tokens are."""
+"""Captions as a model reads them: token ids, the text of each token, and the words they belong to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

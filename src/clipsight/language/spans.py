@@ -1,4 +1,4 @@
-"""Tokens, words and phrases of a caption, each with its characters, and scores carried from one to the other.
+"""Tokens, words and phrases of a caption with their characters, and scores transferred between them.
 
 Places count characters of the caption as it was given; whatever a tokenizer does before it reads (lower case, blanks,
 HTML entities, repaired Unicode) is followed back by `places`. A token that lies in two words is divided among them by

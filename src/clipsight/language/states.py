@@ -1,4 +1,4 @@
-"""Prompts that say in what state a thing is: the two poles, whole and damaged, of AnoCLIP.
+"""Prompts for the state of a thing: AnoCLIP's two sets, intact and damaged.
 
 Wording of the 22 frames, 7 + 7 states and domain words: hq-deng/AnoVL at 3a70bfd (arXiv 2308.15939); "a abnormal" is
 theirs. A prompt is frame ∘ state ∘ name, frames outermost: 22 · 3 · 7 = 462 prompts a pole.

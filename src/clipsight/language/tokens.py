@@ -1,4 +1,4 @@
-"""From texts to token ids: what is refused, what is cut, and that a cut is said."""
+"""From texts to token ids: which texts are refused, which are cut, and the warning for a cut."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Cluster vote: patches that correlate alike form a region, and a region takes its most frequent label.
+"""Cluster vote: patches with similar correlations form a region, which takes its most frequent label.
 
 The clusters come from the correlation of the patches' tokens, not from the texts. Source: CLIPtrase
 (arXiv 2407.08268), leaves162/CLIPtrase at 2b7de61, whose vote takes square pictures only; here any grid.

@@ -1,4 +1,4 @@
-"""Semantic feedback: what a first segmentation says about which patches belong together.
+"""Semantic feedback: which patches belong together according to a first segmentation.
 
 The map re-enters the last block's attention in a second pass. Source: SFR of ResCLIP (arXiv 2411.15851),
 yvhangyang/ResCLIP at 0e085f7; the released program takes one picture at a time and holds N² lines of all their steps.

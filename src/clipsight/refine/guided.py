@@ -1,4 +1,4 @@
-"""Upsampling maps with the picture as the guide: the guided filter and joint bilateral upsampling.
+"""Upsample maps with the picture as a guide: the guided filter and joint bilateral upsampling.
 
 Both draw a coarse map towards the edges of the picture and leave constant maps as they are. The guided filter
 (He, Sun and Tang, IEEE TPAMI 35(6), 2013) fits map = a·picture + b in every window, so it may leave the range of the

@@ -1,4 +1,4 @@
-"""Maps and labels inside masks that somebody else made: one vote, or one mean, for each mask.
+"""Maps and labels inside given masks: one vote, or one mean, per mask.
 
 Masks come from the caller, for instance from a promptable segmenter; `sam_masks` asks SAM or SAM 2 through
 transformers, where that is installed. A mask whose pixels do not agree can be refused: then the coarse labels stand

@@ -1,4 +1,4 @@
-"""Text-aware Laplacian propagation: scores flow between neighbouring cells that look and read alike.
+"""Text-aware Laplacian propagation: scores spread between neighbouring cells with similar colours and texts.
 
 One linear system for each picture, solved for all texts together. Source: TLP of PEARL (arXiv 2603.21528),
 PGSmall/PEARL at c26062b.

@@ -1,4 +1,4 @@
-"""The answer to "which words of this sentence does the picture bear out, and where?"."""
+"""The answer to "which words of this sentence does the picture support, and where?"."""
 
 import operator
 import os

@@ -1,4 +1,4 @@
-"""The roles of a record's caption: those of its own columns, or what an extractor finds."""
+"""The roles of a record's caption: from its own columns, or from an extractor."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Faults of grammar that a change can bring into a caption: articles, number, agreement, words said twice."""
+"""Grammar mistakes that a change can cause in a caption: articles, number, agreement, repeated words."""
 
 from clipsight.roles.foil_sentence import Sentence
 from clipsight.roles.inflection import article

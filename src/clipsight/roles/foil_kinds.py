@@ -1,4 +1,4 @@
-"""The changes that can make a foil of each kind, in random order; whether they read well is for `foils` to say."""
+"""The changes that make a foil of each kind, in random order; `foils` decides whether they read well."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A caption as foils need it: where a noun's phrase begins and ends, its number, and changing the text."""
+"""A caption as foils need it: the extent and number of noun phrases, and edits of the text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

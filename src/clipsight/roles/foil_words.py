@@ -1,4 +1,4 @@
-"""What may stand in the place of a word to make a caption false: the groups of `assets/words/foils.txt`."""
+"""Words that can replace a word to make a caption false: the groups in `assets/words/foils.txt`."""
 
 import random
 from collections.abc import Iterator, Sequence

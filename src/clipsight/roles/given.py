@@ -1,4 +1,4 @@
-"""Roles that the user has already: places in the caption, or lists of words such as data sets keep in columns."""
+"""Roles that the user supplies: character positions, or lists of words as in columns of data sets."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""How English words change their form: plurals, verb forms, "a" or "an"."""
+"""English inflection: plurals, verb forms, "a" or "an"."""
 
 from functools import cache
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The words that the rules know: nouns, verbs, adjectives and adverbs of captions, with all their forms.
+"""The word lists of the rules: nouns, verbs, adjectives and adverbs of captions, with all their forms.
 
 The lists are in `clipsight/assets/words`. They were written for clipsight from general knowledge of English, and then
 checked for gaps against the vocabulary of SugarCrepe's captions (photos of the role measure's test half left out). A

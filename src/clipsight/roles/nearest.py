@@ -1,4 +1,4 @@
-"""Links and relations for extractors that only tag: to the nearest noun in the order of the caption."""
+"""Links and relations for extractors that only tag: each word belongs to the nearest noun."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Which word of a caption does what: one schema for every extractor, with places in the caption as it was given."""
+"""The roles of a caption's words: one schema for every extractor, with positions in the original caption."""
 
 import re
 from collections.abc import Mapping, Sequence

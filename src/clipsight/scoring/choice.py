@@ -1,4 +1,4 @@
-"""Which contrast is taken when a user leaves the choice open, and what counts as the same name."""
+"""Which contrast to use if the user does not choose one, and which names count as the same."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Taking away what a map says about every text alike: CLIP Surgery's feature surgery and its relatives.
+"""Subtract what a map has in common for all texts: CLIP Surgery's feature surgery and similar contrasts.
 
 A raw CLIP map is dominated by a part that is common to all texts. It is estimated from other texts (the labels
 themselves, distractors) or from the empty prompt, and subtracted. Source: arXiv 2304.05653, xmed-lab/CLIP_Surgery at

@@ -1,4 +1,4 @@
-"""MaskCLIP's two repairs of raw scores: names that win nowhere are dropped, unsure patches ask patches with like keys.
+"""MaskCLIP's two repairs of raw scores: drop names that win nowhere; average unsure patches over similar keys.
 
 Source: MaskCLIP (arXiv 2112.01071), chongzhou96/MaskCLIP at 83e0853; both are off in all its published configurations.
 """

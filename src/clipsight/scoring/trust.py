@@ -1,4 +1,4 @@
-"""The trust line: one plain sentence on how far a map may be believed."""
+"""The trust line: one plain sentence on how reliable a map is."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Captions, foils and what goes together, to be put to any attribution and any tower with the same tokenizer."""
+"""Captions, foils and groups of words, for any attribution and any tower with the same tokenizer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

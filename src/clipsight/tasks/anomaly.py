@@ -1,4 +1,4 @@
-"""Is this thing damaged, and where? AnoCLIP whole: two poles of prompts, value-value patches, views, adaptation.
+"""Is this thing damaged, and where? AnoCLIP: two sets of prompts, value-value patches, views, adaptation.
 
 Source: arXiv 2308.15939, hq-deng/AnoVL at 3a70bfd. Patch features come from the recipe `anoclip`, prompts from
 `clipsight.language.states`. What the paper calls position-enhanced features is not in its program; the nearest thing

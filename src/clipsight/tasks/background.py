@@ -1,4 +1,4 @@
-"""What becomes of pixels that show none of the names: a softmax gives every pixel to somebody."""
+"""How to treat pixels that show none of the names: a softmax assigns every pixel to some name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

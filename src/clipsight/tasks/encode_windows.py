@@ -1,4 +1,4 @@
-"""A picture through its windows: several windows in one pass of the model, scores kept, features not."""
+"""Encode a picture through sliding windows: several windows per pass; scores are kept, features are not."""
 
 import warnings
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""From scores of windows to scores of pixels, and from those to probabilities: the definition, and its matrices.
+"""From scores of windows to scores of pixels, and then to probabilities: the definition, and its matrices.
 
 Source: the segmentation head of wangf3014/SCLIP at b56bd30, shared by the programs of that family. Scores of a window
 are resized to its pixels, added up over windows, divided by the number of windows at each pixel and resized to the

@@ -1,4 +1,4 @@
-"""Points of several texts in one picture, and the masks that a segmenter makes of them."""
+"""Points for several texts in one picture, and the masks that a segmenter makes from them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Which name fits each pixel best? Labels at the size of the picture, whatever the number of names.
+"""Which name fits each pixel best? Labels at the size of the picture, for any number of names.
 
 Scores of all names at all pixels would take gigabytes (171 names at 2048 × 1024 pixels: 1.4 GB), and only the best is
 wanted. So scores are made tile by tile, and each pixel keeps the best score, its class, and the logarithm of the

@@ -1,4 +1,4 @@
-"""What a sentence sees: its own tokens as the texts, so that every word has a map and a score.
+"""Use a sentence's own tokens as texts, so that every word has a map and a score.
 
 Token features are every position of the text tower after its final norm and projection, start and end token included.
 Feature surgery across them takes away what all of them share; a word's map is the mean of its tokens' maps, and its

@@ -1,4 +1,4 @@
-"""What the blocks of all families share: which parts may be asked for, and attention of a few rows."""
+"""What the blocks of all families share: which parts can be requested, and attention of a few rows."""
 
 from abc import ABC, abstractmethod
 

@@ -1,4 +1,4 @@
-"""What a model is and what can be done with it."""
+"""A model's description, and the methods that it supports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Text features: one per text, or the prototype of a prompt ensemble."""
+"""Text features: one per text, or one per prompt ensemble."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""From pixels to patches, and sizes that would cut them."""
+"""From pixels to patches, and how to handle sizes that are not a multiple of the patch."""
 
 from typing import Any
 

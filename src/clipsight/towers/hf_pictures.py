@@ -1,4 +1,4 @@
-"""What a transformers model expects of pictures, read from the settings that stand beside its weights."""
+"""The picture preprocessing of a transformers model, read from its settings files."""
 
 from collections.abc import Mapping
 from pathlib import Path

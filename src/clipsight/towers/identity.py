@@ -1,4 +1,4 @@
-"""Everything that a feature depends on but the text or picture itself, as one hash of the model as it is now.
+"""A hash of everything in a model that a feature depends on, as the model is now.
 
 Weights are hashed in full and anew each time: what was changed since, in whatever way, has another identity. Beside
 them count the settings that weights do not show (heads, masks, pooling, activation), the libraries, this package's own

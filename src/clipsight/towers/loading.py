@@ -1,4 +1,4 @@
-"""From what a user names to a model that runs, with its tokenizer, picture settings, fingerprint and card."""
+"""Load a model by name, with its tokenizer, picture settings, fingerprint and card."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace

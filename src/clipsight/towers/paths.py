@@ -1,4 +1,4 @@
-"""Row-wise paths that are affine once what they measure of a row is held: projections, norms, scales, gates.
+"""Paths that act on each row, affine once their data-dependent factors are fixed: projections, norms, gates.
 
 A layer norm divides by the deviation of its row, an activation multiplies by a gate that depends on it. With deviation
 and gate held at what they are for one row x, the path is z ↦ A z + b, and A x + b is its value at x: an identity, no

@@ -1,4 +1,4 @@
-"""Where a model runs and in which number type; a module that is somebody else's is never changed."""
+"""The device and number type of a model; a caller's own module is never changed."""
 
 import copy
 

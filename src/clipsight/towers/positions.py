@@ -1,4 +1,4 @@
-"""Position tables at other grids: four published rules, computed once per grid, the parameter never touched.
+"""Position tables for other grids: four published rules, cached per grid; the parameter is never changed.
 
 The rules are not interchangeable: on unit-variance tables they differ by 0.2 to 1.0 (max abs), so a recipe names
 the one its authors used.

@@ -1,4 +1,4 @@
-"""From a picture to the pixels a tower takes: which size, and how.
+"""Picture preprocessing: the size that a picture is resized to, and its normalised pixels.
 
 Sizes are whole patches, so that no strip of the picture is cut off unseen.
 """

@@ -1,4 +1,4 @@
-"""Token ids that a text tower takes, and how it refuses others."""
+"""Check the token ids that a text tower accepts."""
 
 import torch
 from jaxtyping import Int

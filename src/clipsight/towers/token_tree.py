@@ -1,4 +1,4 @@
-"""Encode each distinct beginning of many token sequences once.
+"""Encode each distinct prefix of many token sequences only once.
 
 Under a causal mask the state of a position depends on the tokens up to it alone. So every distinct beginning
 `ids[:p + 1]` is one node of a tree, and one state per node is all there is to compute: what follows the end token is

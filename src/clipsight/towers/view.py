@@ -1,4 +1,4 @@
-"""What the rest of clipsight may ask of a tower: one narrow view, one adapter per family.
+"""The interface of a tower for the rest of clipsight, with one adapter per family.
 
 An adapter maps names; it never copies a library's forward pass and never changes the module it looks at: no
 hooks, no flags, no parameters or position tables written. Axis letters: B images, T texts, N patches, h w grid,

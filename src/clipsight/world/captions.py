@@ -1,4 +1,4 @@
-"""Wording statements, with the character span and the role of every word that matters."""
+"""Put statements into words, with the character span and the role of every word that matters."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Scenes as files: image and caption pairs to train on, and a segmentation tree to measure on.
+"""Scenes as files: image-caption pairs for training, and a segmentation data set for evaluation.
 
 Everything is written into a hidden folder beside the one that was asked for, and moved there when it is whole: what was
 interrupted leaves nothing that could be taken for the whole.

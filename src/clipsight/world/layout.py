@@ -1,4 +1,4 @@
-"""Choosing what stands where: objects, their looks, and the relations that hold clearly."""
+"""Choose the contents of a scene: objects, their appearance, and the relations that clearly hold."""
 
 from collections.abc import Sequence
 

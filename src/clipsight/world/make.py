@@ -1,4 +1,4 @@
-"""Making scenes: seeded, independent of each other, by split."""
+"""Make scenes: seeded, independent of each other, by split."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A data set's folder that is either whole or as it was."""
+"""Write a data set's folder so that it is either complete or unchanged."""
 
 import os
 import shutil

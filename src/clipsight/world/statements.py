@@ -1,4 +1,4 @@
-"""What a caption claims, apart from its wording; and whether a scene bears it out."""
+"""What a caption claims, independent of its wording; and whether it is true of a scene."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The image side: a pooled image feature as the sum of what each patch gives it, and named remainders."""
+"""The image side: a pooled image feature as the sum of each patch's contribution, and named remainders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Both sides together: the share of a cosine that every pair of a token and a patch carries."""
+"""Both sides together: the contribution of every pair of a token and a patch to a cosine."""
 
 from dataclasses import dataclass
 

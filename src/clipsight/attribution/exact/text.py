@@ -1,4 +1,4 @@
-"""The text side: a text feature as the sum of what each token gives it, and named remainders."""
+"""The text side: a text feature as the sum of each token's contribution, and named remainders."""
 
 from dataclasses import dataclass, replace
 

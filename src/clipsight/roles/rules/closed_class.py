@@ -1,4 +1,4 @@
-"""Words of grammar whose part of speech changes with their place: "that", "her", "to", "has", "like", "one"."""
+"""Function words whose part of speech depends on position: "that", "her", "to", "has", "like", "one"."""
 
 from clipsight.roles.lexicon import lexicon
 from clipsight.roles.rules.candidates import NOUNS

@@ -1,4 +1,4 @@
-"""Nouns that stand together: "a bowl of rice", "the man's hat", "knives and forks"."""
+"""Nouns that belong together: "a bowl of rice", "the man's hat", "knives and forks"."""
 
 from collections.abc import Sequence
 

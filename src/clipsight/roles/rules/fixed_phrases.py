@@ -1,4 +1,4 @@
-"""Phrases that have their roles as a whole, found before any word is judged.
+"""Phrases whose roles are fixed as a whole, found before single words are tagged.
 
 "in front of" and "on the other side of" are relations, "hot dog" is a name, "stand up" qualifies before a noun, "in
 half" and "each other" are nothing.

@@ -1,4 +1,4 @@
-"""Words of grammar that the rules go by, and the fixed phrases of captions.
+"""Function words that the rules use, and the fixed phrases of captions.
 
 Which words are what is English; which of them count as object, attribute or relation is the guideline's
 (`tests/data/roles/GUIDELINE.md`). The lists themselves are `grammar.txt` and `phrases.txt` in

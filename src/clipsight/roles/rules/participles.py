@@ -1,4 +1,4 @@
-"""Words in -ing and past participles: verb, quality of a noun ("a parked car"), or noun ("a building")."""
+"""Words in -ing and past participles: verb, attribute of a noun ("a parked car"), or noun ("a building")."""
 
 from clipsight.roles.lexicon import lexicon
 from clipsight.roles.rules.candidates import NOUNS, VERBS

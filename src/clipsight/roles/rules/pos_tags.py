@@ -1,4 +1,4 @@
-"""A part of speech for every word of a caption, by lexicon, ending and place; no statistics, nothing downloaded.
+"""A part of speech for every word of a caption, from lexicon, ending and position; no statistics, no download.
 
 Words are judged from left to right. A word that can be only one thing is that; of the others, what stands before
 (already judged) and what could follow decide. The tags are the Penn Treebank's in short: NN NS nouns, NP possessive

@@ -1,4 +1,4 @@
-"""Where a word stands: what was judged before it, what could follow it, and how far the clause has come."""
+"""The context of a word: the tags before it, what can follow it, and the state of the clause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

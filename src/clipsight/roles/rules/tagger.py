@@ -1,4 +1,4 @@
-"""The rule tagger: the roles of a caption's words, with nothing but this package.
+"""The rule tagger: roles of a caption's words, without any other package.
 
 Deterministic; word lists and rules only. What it is right about is measured by `scripts/evaluate_roles.py`.
 """
