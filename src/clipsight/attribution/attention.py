@@ -73,7 +73,7 @@ def attention_rows(
 
 
 def of_heads(weights: Float[Tensor, "*any"], heads: HeadPolicy, axis: int) -> Float[Tensor, "*fewer"]:
-    """Attention of all heads as one: their mean, their maximum, or that of one of them.
+    """Attention reduced over heads: their mean, their maximum, or that of a single head.
 
     Args:
         weights: attention, heads along `axis`.

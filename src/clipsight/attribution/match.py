@@ -13,7 +13,7 @@ Contrast = Literal["difference", "log_softmax"]
 
 
 def exact(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """The values in float32, or as they are where they are finer."""
+    """The values in float32, or in their own type if it is more precise."""
     return values.float() if values.dtype.itemsize < 4 else values
 
 

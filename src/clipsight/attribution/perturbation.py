@@ -74,7 +74,7 @@ def perturbation(
 def drops(
     question: Question, features: Float[Tensor, "N E"], owner: Int[Tensor, " N"], measure: Measure
 ) -> Float[Tensor, " N"]:
-    """What each variant lacks of its text's value; the first T features are those of the whole texts."""
+    """The drop of each variant from its text's value; the first T features are those of the whole texts."""
     whole = features[: len(question.ids)]
     if measure == "text":
         return 1 - cosine(whole[owner], features)
@@ -82,7 +82,7 @@ def drops(
 
 
 def chosen_measure(question: Question, measure: Measure | None) -> Measure:
-    """The measure asked for, or the one that the question allows.
+    """The requested measure, or the one that the question allows.
 
     Raises:
         ValueError: another measure, or similarity without a picture.
@@ -98,7 +98,7 @@ def chosen_measure(question: Question, measure: Measure | None) -> Measure:
 
 
 def drawn(question: Question, samples: int, seed: int) -> Groups:
-    """Of each text's groups at most `samples`, drawn without return; the same for the same seed and words."""
+    """At most `samples` groups per text, drawn without replacement; the same for the same seed and words."""
     if samples < 1:
         raise ValueError(f"samples is {samples}; it is at least 1, or None for all.")
     chosen = []

@@ -18,7 +18,7 @@ Operator = Literal["zero_emb", "mask_token", "drop", "key_block"]
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """How a token is taken out.
+    """How a token is removed.
 
     Attributes:
         op: "zero_emb" zeroes its embedding and keeps its position; "mask_token" puts another token there; "drop"

@@ -40,7 +40,7 @@ class Span:
 
 
 def walk(value: Any) -> Iterator[Any]:
-    """A piece of a recipe and everything inside it, the outer before the inner."""
+    """A piece of a recipe and all pieces inside it, outer ones first."""
     yield value
     if is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSetting:
-    """What the authors set for one data set and tower; segmentation reads it.
+    """The authors' settings for one data set and tower; segmentation uses them.
 
     Attributes:
         benchmark: "VOC21", "PC60", "COCO-Object", "VOC20", "PC59", "COCO-Stuff", "Cityscapes", "ADE20K".

@@ -121,7 +121,7 @@ class ImagePass:
         return ImageFeatures(patches=every[-1], pooled=pooled, levels=every)
 
     def pooled(self) -> Float[Tensor, "B E"]:
-        """The tower's own image feature, whatever the recipe; made once for all recipes of a trunk."""
+        """The tower's own image feature, independent of the recipe; computed once per trunk."""
         return self._plain.pooled(None if self.edited else self._since)
 
     def class_token(self) -> Float[Tensor, "B E"]:
@@ -198,7 +198,7 @@ class ImagePass:
         return self._flags[detector]
 
     def given(self, name: str) -> Tensor:
-        """A map that the caller brought."""
+        """A map that the caller supplied."""
         return self._given[name]
 
     def _beside(self, recipe: Recipe, given: Mapping[str, Tensor]) -> "ImagePass":

@@ -48,7 +48,7 @@ class HfTokenizer:
 
 
 class HfBytePairs(HfTokenizer):
-    """CLIP's byte pairs, whose pieces say where a word ends.
+    """CLIP's byte pairs, whose pieces mark where a word ends.
 
     Attributes:
         decoder: id -> piece as the vocabulary writes it, as open_clip's `SimpleTokenizer` has it.
@@ -74,7 +74,7 @@ class _Uncut:
         self._lowers = "Gemma" in type(tokenizer).__name__
 
     def ids(self, texts: Sequence[str], **settings: Any) -> Any:
-        """What transformers makes of the texts."""
+        """The ids that transformers gives for the texts."""
         read = [text.lower() for text in texts] if self._lowers else list(texts)
         with self._lock:
             return self._inner(read, verbose=False, **settings)["input_ids"]
@@ -96,7 +96,7 @@ class _Uncut:
 
     @property
     def unk_token(self) -> str | None:
-        """The piece that stands for what the vocabulary does not have."""
+        """The piece for anything outside the vocabulary."""
         return self._inner.unk_token
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
@@ -106,7 +106,7 @@ class _Uncut:
 
 
 def read_offsets(tokenizer: Any, text: str) -> tuple[list[int], list[str], list[tuple[int, int]] | None]:
-    """What a tokenizer of transformers' makes of a text, without start, end, cutting and padding.
+    """The ids, pieces and offsets of a text by a transformers tokenizer, without start, end, cutting and padding.
 
     Returns:
         Ids, pieces as the vocabulary writes them, and the characters of each, None from a slow tokenizer.
@@ -159,6 +159,6 @@ def open_tokenizer(folder: Path, context_length: int, vocabulary: int) -> HfToke
 
 
 def wrapped(tokenizer: Any, context_length: int) -> HfTokenizer:
-    """A tokenizer of transformers' behind our convention; CLIP's with what its pieces say."""
+    """A transformers tokenizer with clipsight's interface; CLIP's also marks word ends."""
     byte_pairs = type(tokenizer).__name__ in _CLIP_CLASSES
     return (HfBytePairs if byte_pairs else HfTokenizer)(tokenizer, context_length)

@@ -19,7 +19,7 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """Classes and their queries; `parse_names` reads them from what a user writes.
+    """Classes and their queries; `parse_names` reads them from the user's input.
 
     Attributes:
         classes: labels, no two alike. Their order is the order of label numbers.
@@ -82,14 +82,14 @@ class Names:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the label map should know: one sentence for each word of several classes."""
+        """Notes on the label map: one sentence for each word that stands for several classes."""
         return tuple(
             f"The word {word!r} stands for {' and '.join(map(repr, found))}: where it fits best, {found[0]!r} wins."
             for word, found in self.clashes.items()
         )
 
     def with_background(self, words: Iterable[str]) -> "Names":
-        """The same classes behind a background class of these words; warns of a word that is also a class's.
+        """The same classes, preceded by a background class of these words; warns if a class has the same word.
 
         Raises:
             ValueError: there is a background class already, or no words.
@@ -111,7 +111,7 @@ class Names:
 
 
 def parse_names(names: Names | Sequence[str] | Mapping[str, str | Sequence[str] | None]) -> Names:
-    """Classes from what a user writes.
+    """Read classes from the user's input.
 
     | written | class | queries |
     |---|---|---|

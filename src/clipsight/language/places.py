@@ -31,7 +31,7 @@ _SURE = (3, 2, 1)
 
 
 def places(before: str, after: str, spans: Sequence[Place]) -> list[Place]:
-    """For places in the text after cleaning, places in the text before.
+    """Positions in the original text for positions in the cleaned text.
 
     Args:
         before, after: the two texts.

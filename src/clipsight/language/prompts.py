@@ -69,7 +69,7 @@ TEMPLATE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def resolve_templates(templates: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The templates that an argument asks for; () means the texts as given.
+    """The templates given by an argument; () means the texts as given.
 
     Args:
         templates: None, the name of a set ("IN80", "CS85", "IN7", "CAR15", "GEM"), one template, or several.

@@ -23,7 +23,7 @@ def pamr(
     dilations: Sequence[int] = (8, 16),
     chunk: int = 16,
 ) -> Float[Tensor, "B T H W"]:
-    """Maps at the size of the picture, drawn towards its edges.
+    """Maps at the size of the picture, aligned with its edges.
 
     At pixel x, with neighbour n at one of the eight compass directions times a dilation,
 

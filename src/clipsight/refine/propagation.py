@@ -23,7 +23,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def text_coupling(texts: Float[Tensor, "T E"]) -> Float[Tensor, "T T"]:
-    """How much each text shares with each other text; rows sum to 1, the own text weighs most.
+    """How similar each text is to each other text; rows sum to 1, and the text itself has the largest weight.
 
     softmax over the rows of t·t' / 0.5, plus 10 on the diagonal, rows divided by their sums.
 

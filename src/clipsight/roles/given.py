@@ -29,7 +29,7 @@ def roles_from_column(
     links: Sequence[tuple[int, int]] = (),
     relations: Sequence[tuple[int | None, Sequence[int], int | None]] = (),
 ) -> CaptionRoles:
-    """Roles from what a data set says.
+    """Roles from a data set's own column.
 
     Args:
         caption: the text that the places count in.

@@ -23,7 +23,7 @@ _TEMPERATURE = 2.0
 def feature_surgery(
     patches: Float[Tensor, "B h w E"], pooled: Float[Tensor, "B E"], texts: Float[Tensor, "T E"]
 ) -> Float[Tensor, "B T h w"]:
-    """Maps of each text with what all the texts share taken away.
+    """Maps of each text, minus what all texts have in common.
 
     With cosines C and the weights w = p / mean(p), p = softmax over texts of twice the pooled cosines, the maps are
 
@@ -55,7 +55,7 @@ def feature_surgery(
 def subtract_empty(
     patches: Float[Tensor, "B h w E"], texts: Float[Tensor, "T E"], empty: Float[Tensor, "*one E"]
 ) -> Float[Tensor, "B T h w"]:
-    """Maps of each text with the map of the empty prompt taken away: cosine(text) - cosine(empty), float32.
+    """Maps of each text, minus the map of the empty prompt: cosine(text) - cosine(empty), float32.
 
     Args:
         patches, texts: features of any length.

@@ -44,7 +44,7 @@ def key_smoothing(
     scale: float = 100.0,
     mode: KeyNorm = "paper",
 ) -> Float[Tensor, "B T h w"]:
-    """Probabilities of the texts, at unsure patches the sum over all patches weighted by the likeness of their keys.
+    """Probabilities of the texts; uncertain patches get the sum over all patches, weighted by key similarity.
 
     With P = softmax over texts of scale · scores and W_ij = k_i·k_j, a patch i whose greatest P is below `threshold`
     takes sum_j W_ij P_j, which is not divided by a sum: its values are no longer probabilities and may exceed 1.

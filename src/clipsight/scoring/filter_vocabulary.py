@@ -28,7 +28,7 @@ _EPS = 1e-8
 
 
 def affinity(attention: Float[Tensor, "B N N"]) -> Float[Tensor, "B N N"]:
-    """How attention leads from patch to patch in two steps, made nearly doubly stochastic, float32.
+    """Two-step attention from patch to patch, made nearly doubly stochastic, float32.
 
     Three rounds of dividing columns, then rows, by their sums; the mean with its transpose; its square.
 

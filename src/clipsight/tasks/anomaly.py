@@ -48,7 +48,7 @@ class AnomalyScores:
 def abnormal_share(
     features: Float[Tensor, "*rows E"], pair: Float[Tensor, "2 E"], temperature: Temperature = None
 ) -> Float[Tensor, "*rows"]:
-    """Softmax over {normal, abnormal} of the cosines, the abnormal part; 0.5 is undecided.
+    """The abnormal share of the softmax over {normal, abnormal} of the cosines; 0.5 is undecided.
 
     Exchanging the two rows of `pair` gives 1 minus it.
 
@@ -149,7 +149,7 @@ def tile_starts(height: int, width: int) -> tuple[tuple[int, int], ...]:
 def join_tiles(
     maps: Float[Tensor, "P side across"], starts: Sequence[tuple[int, int]], size: tuple[int, int]
 ) -> Float[Tensor, "H W"]:
-    """Maps of tiles at their places in a picture of `size` = (H, W); the mean where several lie."""
+    """Maps of tiles at their positions in a picture of `size` = (H, W); the mean where tiles overlap."""
     total = torch.zeros(size, device=maps.device)
     count = torch.zeros_like(total)
     for one, (top, left) in zip(maps, starts, strict=True):

@@ -50,7 +50,7 @@ class Background:
 
     @classmethod
     def of(cls, policy: Policy) -> "Background":
-        """The policy that an argument means.
+        """The policy given by an argument.
 
         None or "none": every pixel has a name. A number: that threshold. A list of texts: background words.
         "presence": names that the picture as a whole does not show win nothing. A `Background`: several at once.
@@ -77,7 +77,7 @@ class Background:
         return cls(words=words)
 
     def names(self, names: Names) -> Names:
-        """The names with the background words, if there are any, in front."""
+        """The names, preceded by the background words if there are any."""
         return names.with_background(self.words) if self.words else names
 
     def allowed(self, names: Names, presence: Float[Tensor, " C"] | None) -> Bool[Tensor, " C"]:

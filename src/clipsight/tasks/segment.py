@@ -27,7 +27,7 @@ _LEAST_TILE = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Refinement:
-    """A function that makes maps better by the picture, applied to raw scores before the softmax.
+    """A function that refines maps by the picture, applied to raw scores before the softmax.
 
     Attributes:
         function: (T, H, W) scores of some queries at the pixels of the picture -> the same shape and scale. What it
@@ -72,7 +72,7 @@ def blocks(size: tuple[int, int], grid: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segments:
-    """Labels of all pixels, and how sure they are; float32 and int32 on the CPU.
+    """Labels of all pixels, and their confidence; float32 and int32 on the CPU.
 
     Attributes:
         labels: number of the class; where no class has the pixel, 0 if the names have a background class, else -1.

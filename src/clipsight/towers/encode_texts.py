@@ -25,7 +25,7 @@ def encode_texts(
     device: torch.device | str | None = None,
     batch: int = 512,
 ) -> Float[Tensor, "T E"]:
-    """What the model makes of these texts.
+    """Text features of these texts.
 
     With templates: every prompt encoded, each L2-normalised, averaged per text (arXiv 2103.00020, §3.1.4); the average
     is not normalised again, whoever scores with it does that. Without: the library's `encode_text`, not normalised.

@@ -84,7 +84,7 @@ def tokenizer_identity(tokenizer: Any) -> str:
 
 
 def arithmetic(device: torch.device) -> list[Any]:
-    """What decides beside the operands what torch makes of them: machine, version, settings of the process."""
+    """What determines torch's results besides the operands: machine, version, settings of the process."""
     machine = (
         [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.backends.mkldnn.enabled]
         if device.type == "cpu"

@@ -97,7 +97,7 @@ class PositionCache:
     def get(
         self, table: Float[Tensor, "S0 D"], grid: tuple[int, int], rule: PositionRule, dtype: torch.dtype
     ) -> Float[Tensor, "S D"]:
-        """`interpolate_positions(table, …)` in `dtype`, from memory if it was asked before."""
+        """`interpolate_positions(table, …)` in `dtype`, cached."""
         in_graph = torch.is_grad_enabled() and table.requires_grad
         if grid == self._native_grid or in_graph or table.is_inference():
             return interpolate_positions(table, self._native_grid, grid, rule).to(dtype)

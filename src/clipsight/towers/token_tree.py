@@ -24,7 +24,7 @@ _GATHERED_ROWS = 16_384
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenTree:
-    """The distinct beginnings of T sequences, M in all, ordered by length.
+    """The M distinct prefixes of T sequences, ordered by length.
 
     Attributes:
         tokens: last token id of each node.

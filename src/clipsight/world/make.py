@@ -15,7 +15,7 @@ MIN_SIZE = 32
 
 
 def check_request(split: Split, size: int, seed: int, count: int = 1) -> None:
-    """Refuse what no scene can be made of.
+    """Refuse arguments that allow no scene.
 
     Raises:
         ValueError: unknown split, size below 32, negative seed or count.
@@ -82,7 +82,7 @@ def _drawn(
 def make_scenes(
     count: int, seed: int = 0, split: Split = "heldout", size: int = 112, objects: int | None = None
 ) -> Iterator[Scene]:
-    """Scenes of the emoji world, with everything that is true of them.
+    """Scenes of the emoji world, with their full ground truth.
 
     Args:
         count: how many.

@@ -20,7 +20,7 @@ OURS = (
 
 @contextmanager
 def replacing_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A new folder to write a data set into, which becomes `out` when the block ends and vanishes when it raises.
+    """A new folder for a data set: it becomes `out` when the block ends, and is removed if it raises.
 
     Args:
         out: must not exist or be empty, unless `overwrite` is given and it holds a data set of this room and nothing

@@ -51,7 +51,7 @@ def text_shares(
     hidden: Bool[Tensor, "T S"] | None = None,
     differentiable: bool = False,
 ) -> TextShares:
-    """From which tokens did the text feature read what counts along these directions?
+    """From which tokens does the text feature get its components along these directions?
 
     Args:
         parts: the text tower, opened (`TextView.parts`); nothing of it is changed.

@@ -16,7 +16,7 @@ _DO = {"do": "VB", "does": "VZ", "did": "VN"}
 
 
 def judge_closed(at: Place, i: int) -> str:
-    """The tag of word i, which is a word of grammar."""
+    """The tag of word i, which is a function word."""
     word = at.words[i]
     tag, before, after = CLOSED[word], at.before(i), at.next_can(i)
     noun = at.noun_follows(i)

@@ -9,7 +9,7 @@ _ALIVE = frozenset(("person", "animal"))
 
 
 class NounGroups:
-    """Reads noun phrases with all that is joined to them, and links their attributes on the way."""
+    """Reads noun phrases with everything joined to them, and links their attributes."""
 
     def __init__(self, caption: Tagged, phrases: Sequence[Phrase]) -> None:
         """Of one caption."""

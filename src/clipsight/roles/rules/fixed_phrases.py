@@ -31,7 +31,7 @@ _FROM_A_VERB = frozenset(["made", "filled", "consisting", "consists", "consist",
 
 
 def resolve_phrases(words: Words, breaks: Words) -> list[str]:
-    """The tags of words in phrases known as a whole; "" for every other word.
+    """The tags of words in fixed phrases; "" for every other word.
 
     Args:
         words: in lower case.

@@ -34,7 +34,7 @@ def _set(name: str) -> frozenset[tuple[str, ...]]:
 
 
 def match(words: Words, breaks: Words, i: int, phrases: Phrases) -> tuple[str, ...]:
-    """The longest of some phrases that stands at word i with nothing but blanks inside, () for none."""
+    """The longest of the phrases that begins at word i with only blanks inside; () for none."""
     for phrase in phrases.get(words[i], ()):
         end = i + len(phrase)
         if tuple(words[i:end]) == phrase and not any(breaks[i + 1 : end]):

@@ -43,7 +43,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Tagged:
-    """A caption's words in lower case, what they are, and what stands before each."""
+    """A caption's words in lower case, their tags, and the text before each."""
 
     words: Sequence[str]
     tags: Sequence[str]

@@ -24,7 +24,7 @@ _COLOURS_TOO = frozenset(["orange", "gold", "silver", "cream", "tan", "lavender"
 
 
 def tag_words(words: Sequence[str], breaks: Sequence[str], forced: Sequence[str]) -> list[str]:
-    """One tag a word.
+    """One tag per word.
 
     Args:
         words: in lower case, with straight apostrophes.

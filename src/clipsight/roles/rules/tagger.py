@@ -27,7 +27,7 @@ _ROLE: dict[str, Role] = {"o": "object", "a": "attribute", "r": "relation", "-":
 
 @dataclass(frozen=True)
 class Analysis:
-    """A caption's words, what they are, and what was made of them."""
+    """A caption's words, their tags, and the result of the analysis."""
 
     caption: Tagged
     letters: list[str]
@@ -62,7 +62,7 @@ def roles_by_rules(caption: str) -> CaptionRoles:
 
 
 def as_roles(caption: str, words: tuple[RoleWord, ...], analysis: Analysis) -> CaptionRoles:
-    """An analysis in the schema of all extractors."""
+    """Convert an analysis to the schema shared by all extractors."""
     return CaptionRoles(
         caption=caption,
         words=words,
