@@ -16,31 +16,47 @@ texts = torch.nn.functional.normalize(
 )
 
 
-def ours(method: str) -> torch.Tensor:
-    options = {"layer": FIRST} if method == "gradcam" else {"start_layer": FIRST}
-    return attribute_patches(view, x, texts, method=method, **options).maps
+def ours() -> torch.Tensor:
+    return attribute_patches(view, x, texts, method="gradcam", layer=FIRST, act="signed").maps
 
 
-def repeated(method: str) -> torch.Tensor:
-    options = {"layer": FIRST} if method == "gradcam" else {"start_layer": FIRST}
-    maps = [
-        attribute_patches(view, x, one[None], method=method, differentiable=True, **options).maps.detach()
-        for one in texts
-    ]
-    return torch.cat(maps, 1)
+def repeated(pruned: bool) -> torch.Tensor:
+    """A batch of copies, each with its own text.
+
+    Args:
+        pruned: ask autograd for that one gradient; published programs call `backward`, which fills the parameters' too.
+    """
+    tokens, block = view.embed(x.expand(TEXTS, -1, -1, -1)), view.blocks[FIRST]
+    for earlier in view.blocks[:FIRST]:
+        tokens = earlier(tokens)
+    kept = block.norm1(tokens)
+    q, k, v = block.qkv(kept)
+    tokens = tokens + block.merge(torch.nn.functional.scaled_dot_product_attention(q, k, v))
+    tokens = tokens + block.ffn(tokens)
+    for later in view.blocks[FIRST + 1 :]:
+        tokens = later(tokens)
+    s = (torch.nn.functional.normalize(view.pool(tokens), dim=-1) * texts).sum()
+    if pruned:
+        (slope,) = torch.autograd.grad(s, kept)
+    else:
+        kept.retain_grad()
+        s.backward()
+        slope = kept.grad
+        model.zero_grad()
+    return (kept[:, 1:] * slope[:, 1:].mean(1, keepdim=True)).sum(-1).reshape(1, TEXTS, 14, 14).detach()
 
 
 rows = []
-for method in ("gradcam", "chefer"):
-    difference = float((ours(method) - repeated(method)).abs().max())
-    row = ratio(lambda m=method: ours(m), lambda m=method: repeated(m), rounds=5, warm=1)
+for pruned in (False, True):
+    expected = repeated(pruned)
+    row = ratio(ours, lambda p=pruned: repeated(p), rounds=7, warm=1)
     rows.append(
         {
-            "work": f"{method}, 16 texts, from block 7",
-            "baseline": "a pass with its graph for each text",
+            "work": "gradcam, 16 texts, from block 7",
+            "baseline": f"the image repeated 16 times, {'autograd.grad' if pruned else 'backward'}",
             **row,
             "times_faster": 1 / row["ratio"],
-            "difference": difference,
+            "relative_difference": float((ours() - expected).abs().max() / expected.abs().max()),
             "target": ">= 3.5 x",
         }
     )

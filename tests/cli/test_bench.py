@@ -134,7 +134,8 @@ def test_asked_wrongly_is_one_sentence_and_exit_code_2(asked, lens, run, words, 
 
 
 @bundled
-def test_parts_make_the_table_of_the_whole(run):
+def test_parts_make_the_table_of_the_whole(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     quick = (*QUICK, "--rows", "rows.jsonl")
     for part in ("1/2", "2/2"):
         code, out, _ = run(*quick, "--part", part)

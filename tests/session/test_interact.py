@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 import clipsight
+from clipsight.attribution.image import get_image_attribution, image_attribution_ids
 from clipsight.errors import Unsupported
 from clipsight.world import make_scene
 from tiny import tiny_clip
@@ -110,6 +111,18 @@ def test_one_pass_serves_all_questions(lens):
             hook.remove()
     assert calls.count(-1) == 1  # the picture is embedded once
     assert sum(tokens > 1 for tokens in calls) <= len(lens.module.visual.transformer.resblocks)
+
+
+@pytest.mark.parametrize("method", image_attribution_ids())
+def test_every_image_attribution_explains(seen, method):
+    ex = seen.explain(["a dog", "a car"], method=method)
+    assert ex.maps.shape == (2, 14, 14)
+    facts = get_image_attribution(method)
+    assert ex.provenance.unit == f"{facts.unit} difference"  # of the contrast with the vocabulary
+    assert ex.provenance.settings["signed"] == facts.signed
+    torch.testing.assert_close(
+        ex.similarity, seen.explain(["a dog", "a car"]).similarity, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_clip_surgery_s_view_is_an_interaction(seen):

@@ -244,6 +244,18 @@ def test_an_export_is_kept_unless_asked_and_then_replaced_as_a_whole(tmp_path):
     assert (folder / "state.pt").read_bytes() == b"mine"
 
 
+def test_a_card_that_was_tampered_with_removes_nothing_of_the_users(tmp_path):
+    folder = tmp_path / "cae"
+    export(folder)
+    (folder / "notes.txt").write_text("mine")
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(
+        json.dumps({**card, "files": [*card["files"], "notes.txt", "../cae/notes.txt"]})
+    )
+    export(folder, overwrite=True)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
 def test_a_file_of_the_users_is_no_model_but_kept_too(tmp_path):
     (tmp_path / "cae-quickgelu.pt").write_bytes(b"mine")
     with pytest.raises(FileExistsError, match=r"cae-quickgelu\.pt"):

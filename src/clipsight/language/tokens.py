@@ -98,8 +98,8 @@ def tokenize(tokenizer: Tokenizer | None, texts: Sequence[str], context: int) ->
     """
     if tokenizer is None:
         raise Unsupported(
-            "this model came without a tokenizer and its vocabulary has not the size of CLIP's, so strings cannot be "
-            "encoded; name one: clipsight.load(…, tokenizer=NAME), with an open_clip architecture, hf:org/name, a "
+            "this model has no tokenizer: it came without, and its vocabulary has not the size of CLIP's. To ask "
+            "with strings name one: clipsight.load(…, tokenizer=NAME), with an open_clip architecture, hf:org/name, a "
             "folder or a callable. (lens.encode_text also takes token ids, and lens.maps what it gives.)"
         )
     ids = tokenizer(list(texts), context_length=context)

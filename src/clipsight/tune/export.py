@@ -38,6 +38,11 @@ README = "README.md"
 BARE = ("pt", "safetensors")
 """Kinds of files that hold the weights alone."""
 
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "vocab.txt", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "chat_template.jinja",
+)  # fmt: skip
+"""Files that transformers' tokenizers are saved as."""
 STAGING = ".export-"
 
 
@@ -135,7 +140,15 @@ def _earlier(place: Path, files: Sequence[str], overwrite: bool) -> set[str]:
         listed = read_json(place / CARD).get("files") or ()
     except CheckpointError:
         return set()  # the card of another program, or none: nothing is known to be ours
-    return {Path(str(name)).name for name in listed}
+    return {name for one in listed if _ours(name := Path(str(one)).name)}
+
+
+def _ours(name: str) -> bool:
+    """Whether an export may have written a file of this name: a card that was tampered with removes nothing else."""
+    return name in (CONFIG, WEIGHTS, CARD, README, *_TOKENIZER) or Path(name).suffix in (
+        ".pt",
+        ".safetensors",
+    )
 
 
 def _write_bare(staging: Path, made: Exported, state: dict[str, torch.Tensor]) -> None:

@@ -255,11 +255,11 @@ def test_the_command_line(tmp_path, capsys):
         (("--corpus", "world:1:1", "--json", "--limit", "0"), "1 or more"),
         (("--corpus", "world:1:1", "--json", "--roles", "none"), "nothing to compare"),
         (("--corpus", "world:1:1", "--json", "--roles", "rules"), "have true ones"),
-        (("dog.jpg", "--corpus", "world:1:1"), "takes the place of pictures"),
-        (("--corpus", "world:1:1", "--method", "gradcam", "--json"), "go with a picture"),
-        (("dog.jpg", "--text", "a dog", "--limit", "3"), "--limit goes with --corpus"),
+        (("dog.jpg", "--corpus", "world:1:1"), "replaces images"),
+        (("--corpus", "world:1:1", "--method", "gradcam", "--json"), "need an image"),
+        (("dog.jpg", "--text", "a dog", "--limit", "3"), "--limit needs --corpus"),
         (("dog.jpg", "--text", "a dog", "--model", "a", "--model", "b"), "2 models are given"),
-        ((), "give a picture and its caption"),
+        ((), "give an image and its caption"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_before_anything_is_loaded(words, said, capsys, monkeypatch, tmp_path):

@@ -118,11 +118,12 @@ def read_row(
         tokens: what enters the blocks, where it is known: such blocks run for the row alone, and what is made of the
             others is put there.
     """
-    folded = directions is not None and not end.gated
-    reader = _Along(directions=end.pull(directions)) if directions is not None and not end.gated else _Whole()
+    # A gate is the row's own, which is known at the end alone.
+    folded = None if directions is None or end.gated else _Along(directions=end.pull(directions))
+    reader = folded or _Whole()
     sources, networks, constant, row = _read(blocks, x, at, reader, seen, by, tokens)
     held = end.at(row)
-    if folded:
+    if folded is not None:
         sources = sources * held.scale[:, None, None]
     elif by is None:
         sources = along(held.linear(sources), directions)

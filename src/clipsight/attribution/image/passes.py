@@ -21,12 +21,18 @@ def run_image(question: ImageQuestion, trace: Trace, first: int = 0) -> Float[Te
         trace: what to keep: "entered" and "left", "normed", "weights" (attention, float32), by block number from 0.
     """
     view = question.view
+    blocks = view.blocks_at(question.grid)
     with torch.set_grad_enabled(question.live):
         x = question.entered()
-    for index, block in enumerate(view.blocks_at(question.grid)):
+    for index, block in enumerate(blocks):
         with torch.set_grad_enabled(question.live or index >= first):
             x = trace.keep("entered", index, x)
-            if trace.wants("normed", index) or trace.wants("weights", index):
+            whole = trace.wants("weights", index) or trace.wants("left", index)
+            if index + 1 == len(blocks) and view.pools == "class" and not whole:
+                # Nothing reads the other rows of the last block's output.
+                y, prefix = trace.keep("normed", index, block.norm1(x)), slice(0, view.prefix)
+                x = onward(block, x[:, prefix], block.merge(block.attend_rows(y[:, prefix], y)))
+            elif trace.wants("normed", index) or trace.wants("weights", index):
                 q, k, v = block.qkv(trace.keep("normed", index, block.norm1(x)))
                 weights = trace.keep("weights", index, softmax_seen((q * block.scale) @ k.mT, None))
                 x = onward(block, x, block.merge(weights.to(v.dtype) @ v))
