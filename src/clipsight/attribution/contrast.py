@@ -1,7 +1,7 @@
 """Contrastive attribution: which words make a caption match better than its foils.
 
 A foil with fixed features cannot answer that: subtracting a number from s changes no word's share in it, and the
-logarithm of a softmax only stretches all shares alike. So the foil's words are attributed too. A word that both
+logarithm of a softmax only scales all shares equally. So the foil's words are attributed too. A word that both
 captions have counts with the difference of its two scores, as if it were one word of both; a word of the caption alone
 keeps its score; one of the foil alone is reported with the sign turned. For methods linear in s this is the attribution
 of the difference itself, shared words being taken out of, or moved in, both captions at once.

@@ -33,7 +33,7 @@ def legrad(question: Question, *, layers: Layers = "all", rows: Rows = "pooled")
     Args:
         question: see `Question`.
         layers: see `attention`.
-        rows: as said.
+        rows: as described above.
 
     Raises:
         ValueError: another word, or no such block.

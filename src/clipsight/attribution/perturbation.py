@@ -47,14 +47,14 @@ def perturbation(
             no picture; None is the first where there is a picture, otherwise the second.
         relu: negative Δ count as 0.
         divide: a group's Δ is divided among its tokens, so that sums are kept; otherwise each of them has all of it.
-        samples: take out only so many groups of each text, drawn by `seed` and the text's tokens; the others have 0.
+        samples: remove only this many groups of each text, drawn by `seed` and the text's tokens; the others have 0.
         seed: see `samples`.
         mask_id: see `Removal`. pad_id: see `Removal`.
         batch: variants encoded at a time.
 
     Returns:
         Scores; extras "drops" (N,) and "owner" (N,), Δ of each group and its text, in the order of the spans, and
-        "drawn" (T, S), True where a token was taken out.
+        "drawn" (T, S), True where a token was removed.
     """
     groups = question.groups if samples is None else drawn(question, samples, seed)
     how = Removal(op=op, mask_id=mask_id, pad_id=pad_id)

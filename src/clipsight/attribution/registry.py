@@ -50,7 +50,7 @@ class Attribution:
     """A method and the facts about it.
 
     Attributes:
-        id: what it is asked for by.
+        id: its name.
         function: `function(question, **options)`.
         summary: one sentence; begins with "Reconstructed" where no code of the authors is public.
         side: what its scores belong to.

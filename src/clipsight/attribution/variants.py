@@ -54,7 +54,7 @@ def encode_variants(
     Args:
         question: gives tower and ids.
         owner: text of each variant; variants of one text best stand together, the shared beginning longest first.
-        removed: True at the positions to take out; a row without any is the text itself.
+        removed: True at the positions to remove; a row without any is the text itself.
         how: what taking out means.
         batch: variants encoded at a time, the memory knob (not with a live graph, which holds all of them).
 

@@ -202,7 +202,7 @@ class ImagePass:
         return self._given[name]
 
     def _beside(self, recipe: Recipe, given: Mapping[str, Tensor]) -> "ImagePass":
-        """The same trunk under another recipe; what depends on maps that are given is made anew."""
+        """The same trunk with another recipe; everything that depends on given maps is recomputed."""
         other = copy(self)
         other.recipe, other._given = recipe, {**self._given, **given}
         other._maps, other._tokens, other._flags, other.scratch = {}, {}, dict(self._flags), {}

@@ -106,7 +106,7 @@ class Balanced:
     """Attention with equal row and column sums, minus what every row gives to a column.
 
     From the attention summed over blocks: `rounds` times each column divided by its sum, then each row by its own;
-    the mean with the transpose; the mean of each column taken away; what is negative set to 0; rows divided by their
+    the mean with the transpose; the mean of each column subtracted; negative values set to 0; rows divided by their
     sums. CLIPer's map.
 
     Attributes:

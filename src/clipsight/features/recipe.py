@@ -128,8 +128,7 @@ class Recipe:
         on_pool: the method's form for towers whose only attention is the pooling layer of a ResNet; None where the
             recipe itself says enough.
         variant_of: id of the recipe that this one is an option of, "" for a method of its own.
-        source, published, differences: what it is drawn from, which numbers stand behind it, and where this one departs
-            from the released code.
+        source, published, differences: its source, its published numbers, and differences from the released code.
 
     Raises:
         ValueError: a combination that no executor can run; the message names the rule.

@@ -62,7 +62,8 @@ class HfBytePairs(HfTokenizer):
 
 
 class _Uncut:
-    """A tokenizer that neither cuts nor pads unless told; safe in threads, since transformers' keep such settings.
+    """A tokenizer that neither cuts nor pads by default; thread-safe, unlike those of transformers, which keep such
+    settings.
 
     It names no `pad_token_id`: CLIP and SigLIP pad with their end token, so padding does not tell a text that was cut.
     Gemma's tokenizer serves SigLIP 2, which saw its texts in lower case (arXiv 2502.14786): transformers 5 lowers

@@ -22,7 +22,7 @@ class Names:
     """Classes and their queries; `parse_names` reads them from the user's input.
 
     Attributes:
-        classes: labels, no two alike. Their order is the order of label numbers.
+        classes: distinct labels. Their order is the order of label numbers.
         words: for each class its queries, at least one; they are what the text model reads.
         background: class 0 stands for everything that is none of the others.
 

@@ -1,7 +1,7 @@
 """Tokens, words and phrases of a caption with their characters, and scores transferred between them.
 
-Places count characters of the caption as it was given; whatever a tokenizer does before it reads (lower case, blanks,
-HTML entities, repaired Unicode) is followed back by `places`. A token that lies in two words is divided among them by
+Places count characters of the caption as it was given; changes that a tokenizer makes first (lower case, blanks, HTML
+entities, repaired Unicode) are traced back by `places`. A token that lies in two words is divided among them by
 its characters, so that sums stay what they were.
 """
 

@@ -102,7 +102,7 @@ class _System:
     right: Float[Tensor, "B 1 h w2"]
 
     def __call__(self, x: Float[Tensor, "B T h w"]) -> Float[Tensor, "B T h w"]:
-        """The operator on every map alike."""
+        """The operator, applied to every map."""
         down, right = self.down * x.diff(dim=-2), self.right * x.diff(dim=-1)
         return (
             self.confidence * x

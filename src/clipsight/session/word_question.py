@@ -17,7 +17,7 @@ Units = Literal["words", "tokens", "spans"]
 
 
 class WordQuestion:
-    """Captions, foils and what goes together, to be put to any method and any tower with this tokenizer."""
+    """Captions, foils and groups of words, for any method and any tower with this tokenizer."""
 
     def __init__(
         self,

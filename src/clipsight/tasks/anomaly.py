@@ -34,8 +34,8 @@ class AnomalyScores:
         score: mean of `view_scores`, the picture's own share.
         view_scores: one for each view, the mean over its tiles.
         losses: of the adaptation, before each step; empty without it.
-        rank_only: True without a temperature. Shares then lie near 0.5 whatever is seen: they order pixels and pictures
-            but are no probabilities, and no threshold can be read off them.
+        rank_only: True without a temperature. Shares are then always near 0.5: they order pixels and pictures, but
+            they are not probabilities and give no threshold.
     """
 
     map: Float[Tensor, "H W"]

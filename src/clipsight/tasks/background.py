@@ -28,8 +28,8 @@ class Background:
         words: texts that stand for everything else; they become a class of their own in front of the names.
         threshold: pixels whose best class is less likely than this are background, in [0, 1]. What is a good
             threshold depends on the number of queries, so one that was tuned for other names means nothing.
-        presence: names of less presence in the whole picture win no pixel, in [0, 1]; None asks nobody. They stay in
-            the softmax as rivals, so that their pixels are unsure, and fall under a threshold if there is one.
+        presence: names of less presence in the whole picture win no pixel, in [0, 1]; None disables this. They stay in
+            the softmax as rivals, so their pixels are uncertain and fall below a threshold, if there is one.
 
     Raises:
         ValueError: a number outside [0, 1].

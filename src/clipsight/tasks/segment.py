@@ -79,7 +79,7 @@ class Segments:
         probability: of the best class that was left in; below the threshold where that made the pixel background.
         scores: mean probability over the pixels of each class, 0 where it has none.
         areas: each class's share of the pixels.
-        notes: what was taken out and why, one sentence each.
+        notes: what was removed and why, one sentence each.
     """
 
     labels: Int32[Tensor, "H W"]
@@ -118,7 +118,7 @@ def segment_windows(
         size: (H, W) pixels of the original picture.
         logit_scale: λ.
         background: the policy; its words must be in `names` already.
-        area: classes with this share or less of all foreground pixels are taken out; 0 keeps all.
+        area: classes with this share or less of all foreground pixels are removed; 0 keeps all.
         presence: of each class in the whole picture; read only by the policy "presence".
         refine: applied to scores at the pixels of the picture, a chunk of queries at a time.
         tile: scores held at a time; it bounds memory and does not change the result.

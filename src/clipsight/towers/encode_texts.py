@@ -28,7 +28,7 @@ def encode_texts(
     """Text features of these texts.
 
     With templates: every prompt encoded, each L2-normalised, averaged per text (arXiv 2103.00020, §3.1.4); the average
-    is not normalised again, whoever scores with it does that. Without: the library's `encode_text`, not normalised.
+    is not normalised again; scoring does that. Without: the library's `encode_text`, not normalised.
 
     Args:
         view: the text tower.

@@ -1,6 +1,6 @@
 """A hash of everything in a model that a feature depends on, as the model is now.
 
-Weights are hashed in full and anew each time: what was changed since, in whatever way, has another identity. Beside
+Weights are hashed in full each time, so any change gives another identity. Beside
 them count the settings that weights do not show (heads, masks, pooling, activation), the libraries, this package's own
 code and the arithmetic of the machine.
 """

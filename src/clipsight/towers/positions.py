@@ -85,7 +85,7 @@ def _resize(
 class PositionCache:
     """Stretched tables of one position parameter, kept per grid, rule, device and dtype; safe in threads.
 
-    A table is computed anew when the parameter has other values than it was made of, whoever wrote them, and is never
+    A table is recomputed when the parameter's values have changed in any way, and is never
     cached while the parameter takes part in a gradient.
     """
 

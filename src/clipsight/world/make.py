@@ -86,7 +86,7 @@ def make_scenes(
 
     Args:
         count: how many.
-        seed: scenes of a seed and a split are always the same, whatever the count; splits never share one.
+        seed: scenes of a seed and a split are always the same, for any count; splits never share one.
         split: "train" never shows the held-out colour×object and object×relation×object combinations; "heldout" shows
             at least one of them in every scene that has a colour or a relation.
         size: side of the square picture in pixels, at least 32.

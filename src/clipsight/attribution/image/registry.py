@@ -79,7 +79,7 @@ class ImageAttribution:
     """A method and the facts about it.
 
     Attributes:
-        id: what it is asked for by. function: `function(question, **options)`.
+        id: its name. function: `function(question, **options)`.
         summary: one sentence.
         unit: what a score is, in words, such as "share of the cosine".
         signed: True when scores below zero speak against.

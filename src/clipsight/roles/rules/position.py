@@ -120,7 +120,7 @@ class Place:
         return bool(after & NOUNS) and "DT" not in after and not self.rather_verb(i + 1)
 
     def noun_follows(self, i: int) -> bool:
-        """Whether a noun stands right after word i, or after qualities that stand right after it."""
+        """Whether a noun directly follows word i, or follows attributes directly after it."""
         j = i + 1
         while j < len(self.words):
             can = self.can[j]
@@ -162,6 +162,6 @@ def possible_tags(words: Sequence[str], forced: Sequence[str]) -> list[Tags]:
 
     Args:
         words: in lower case.
-        forced: tags that are settled before, "" for none.
+        forced: tags that are already decided, "" for none.
     """
     return [frozenset((tag,)) if tag else word_tags(word) for word, tag in zip(words, forced, strict=True)]
