@@ -102,9 +102,7 @@ def bench(path: str) -> str:
     counts = {len(row["seeds"]) for row in rows}
     notes = {row["note"] for row in rows if row.get("note")}
     said = (
-        ["\n".join(["Notes from this run:", "", *(f"* {note}" for note in sorted(notes))])]
-        if notes
-        else []
+        ["\n".join(["Notes from this run:", "", *(f"* {note}" for note in sorted(notes))])] if notes else []
     )
     return "\n\n".join([*_titled("", ["recipe", *BENCH], table), f"{_counts(counts)} seeds.", *said])
 
