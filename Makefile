@@ -43,7 +43,7 @@ with_kernels = ATEN_CPU_CAPABILITY=$(1) ONEDNN_MAX_CPU_ISA=$(2) MKL_CBWR=$(3) OM
 
 # The towers again, beside the oldest open_clip and the oldest transformers that are promised.
 test-oldest: $(OLDEST)/.installed
-	PYTHONPATH=$(OLDEST) $(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" tests/towers
+	PYTHONPATH=$(OLDEST) $(DEV)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" tests/towers tests/checkpoints
 
 lint: $(DEV_ENV)/.installed
 	$(DEV)/ruff check .

@@ -135,8 +135,8 @@ def drawing() -> str:
             if x + width > _WIDTH - 6:
                 x, y = 34.0, y + 30
             parts.append(
-                f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="24" rx="4" fill="var({_ACCENT})" '
-                f'fill-opacity="0.16" stroke="var({_ACCENT})"/>'
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="24" rx="4" fill="{_ACCENT}" '
+                f'fill-opacity="0.16" stroke="{_ACCENT}"/>'
                 f'<text x="{x + 8:.1f}" y="{y + 16:.1f}">{room}</text>'
             )
             x += width + 6
@@ -159,16 +159,21 @@ def way(name: str) -> str:
     parts = [f'<text x="{left + apart * (floor - 1) - 4}" y="12">{floor}</text>' for floor in range(1, 8)]
     dots = [(left + apart * (floor - 1), 30 + _LINE * index) for index, (_, _, floor) in enumerate(steps)]
     line = " ".join(f"{x},{y}" for x, y in dots)
-    parts.append(f'<polyline points="{line}" fill="none" stroke="var({_ACCENT})" stroke-width="2"/>')
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{_ACCENT}" stroke-width="2"/>')
     for (x, y), (_, label, _) in zip(dots, steps, strict=True):
-        parts.append(f'<circle cx="{x}" cy="{y}" r="4" fill="var({_ACCENT})"/>')
+        parts.append(f'<circle cx="{x}" cy="{y}" r="4" fill="{_ACCENT}"/>')
         parts.append(f'<text x="{left + apart * 7}" y="{y + 4}">{escape(label)}</text>')
-    stair = _svg(parts, 30 + _LINE * len(steps) - 10, f"The way of a {name} over the floors of clipsight.")
+    stair = _svg(
+        parts,
+        30 + _LINE * len(steps) - 10,
+        f"The way of a {_FULL.get(name, name)} over the floors of clipsight.",
+    )
     listed = [f"{number}. `{label}`: {summary(step)}" for number, (step, label, _) in enumerate(steps, 1)]
     return "\n\n".join([stair, "\n".join(listed)])
 
 
-_ACCENT = "--md-accent-fg-color"
+_FULL = {"example": "training example"}
+_ACCENT = "var(--md-accent-fg-color, currentColor)"
 
 
 def _svg(parts: list[str], height: float, title: str) -> str:

@@ -102,9 +102,7 @@ def bench(path: str) -> str:
     counts = {len(row["seeds"]) for row in rows}
     notes = {row["note"] for row in rows if row.get("note")}
     said = (
-        ["\n".join(["Said by the program on this run:", "", *(f"* {note}" for note in sorted(notes))])]
-        if notes
-        else []
+        ["\n".join(["Notes from this run:", "", *(f"* {note}" for note in sorted(notes))])] if notes else []
     )
     return "\n\n".join([*_titled("", ["recipe", *BENCH], table), f"{_counts(counts)} seeds.", *said])
 
@@ -124,7 +122,7 @@ def tasks(path: str, task: str) -> str:
     ]
     failed = [f"Failed: {row['error']}" for row in rows if row.get("error")]
     notes = [f"* {note}" for note in dict.fromkeys(row["note"] for row in rows if row.get("note"))]
-    said = ["\n".join(["Said by the program on this run:", "", *notes])] if notes else []
+    said = ["\n".join(["Notes from this run:", "", *notes])] if notes else []
     counts = {len(row["seeds"]) for row in measured}
     return "\n\n".join(
         [*_titled("", [*settings, *names], table), f"{_counts(counts)} seeds.", *failed, *said]

@@ -55,6 +55,25 @@ def toy_attribution(question: Question, *, level: float = 1.0) -> Answer:
     """r_i = level for words, 0 elsewhere."""
     return Answer(scores=level * question.marks.content.float())
 ''',
+    "attribution/image/toy_image_attribution.py": '''
+"""A toy: every patch counts the same."""
+
+import torch
+
+from clipsight.attribution.image.registry import ImageAnswer, ImageQuestion, image_attribution
+from clipsight.attribution.sources import GRAD_CAM
+
+
+@image_attribution(
+    "toy_image_attribution",
+    summary="A toy: every patch counts the same.",
+    unit="constant", signed=False, linear=False, gradients=False, needs=lambda view: "",
+    sources=(GRAD_CAM,),
+)
+def toy_image_attribution(question: ImageQuestion) -> ImageAnswer:
+    """1 everywhere."""
+    return ImageAnswer(maps=torch.ones(len(question.images), len(question.directions), *question.grid))
+''',
     "cli/toyverb.py": '''
 """`clipsight toyverb`: a toy."""
 
@@ -175,6 +194,8 @@ found["listed"] = json.loads(listed)
 found["recipe"] = lens.explain(image, ["dog"], method="toy_recipe").provenance.method
 scores = lens.words(image, "a red dog", method="toy_attribution", level=2.0)
 found["attribution"] = [scores.provenance.method, *scores.scores.tolist()]
+to_patches = lens.explain(image, ["dog"], method="toy_image_attribution", contrast=None)
+found["image_attribution"] = to_patches.maps.unique().tolist()
 found["help"] = run("--help")[1]
 found["verb"] = run("toyverb", "hi")
 found["benchmarks"] = benchmark_ids()
@@ -241,6 +262,11 @@ def test_a_recipe(found):
 def test_an_attribution(found):
     assert "toy_attribution" in [one["id"] for one in found["listed"]["attributions"]]
     assert found["attribution"] == ["toy_attribution", 2.0, 2.0, 2.0]
+
+
+def test_an_image_attribution(found):
+    assert "toy_image_attribution" in [one["id"] for one in found["listed"]["image_attributions"]]
+    assert found["image_attribution"] == [1.0]
 
 
 def test_a_verb(found):

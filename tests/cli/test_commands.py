@@ -112,8 +112,10 @@ def test_methods_show_source_and_grade(run):
     assert code == 0
     for expected in ("clip_surgery", "2304.05653", "the last 6 blocks", "grade"):
         assert expected in out
-    listed = json.loads(run("methods", "--json")[1])["methods"]
-    assert [method["id"] for method in listed] == list(clipsight.recipes())
+    listed = json.loads(run("methods", "--json")[1])
+    assert [method["id"] for method in listed["methods"]] == list(clipsight.recipes())
+    assert [one["id"] for one in listed["attributions"]] == list(clipsight.attributions())
+    assert all(one["id"] in out for one in (*listed["attributions"], *listed["image_attributions"]))
 
 
 def test_models_say_what_a_method_runs_on(run):

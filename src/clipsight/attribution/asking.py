@@ -1,4 +1,4 @@
-"""Texts put to a method a few at a time, each few at the length that they need."""
+"""Run a method on texts in small batches, each at the length that it needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Spans = Sequence[Sequence[Sequence[int]]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenAttribution:
-    """What a method found of T texts.
+    """The result of a method for T texts.
 
     Attributes:
         s: what was attributed, NaN without a picture. cosine: the plain similarity, NaN without a picture.
@@ -37,7 +37,7 @@ class TokenAttribution:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttributionRunner:
-    """One method with its options on one tower, to be asked about texts.
+    """One method with its options on one tower, to be run on texts.
 
     Attributes:
         live: keep graphs. batch: texts at a time.

@@ -1,4 +1,4 @@
-"""Attention as attribution: what the position that becomes the feature attends to, layer by layer or rolled out."""
+"""Attention as attribution: attention from the position that becomes the feature, by layer or rolled out."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -73,7 +73,7 @@ def attention_rows(
 
 
 def of_heads(weights: Float[Tensor, "*any"], heads: HeadPolicy, axis: int) -> Float[Tensor, "*fewer"]:
-    """Attention of all heads as one: their mean, their maximum, or that of one of them.
+    """Attention reduced over heads: their mean, their maximum, or that of a single head.
 
     Args:
         weights: attention, heads along `axis`.

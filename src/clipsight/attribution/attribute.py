@@ -1,4 +1,4 @@
-"""The front door of attributions: token ids, a picture's feature and a method in, token scores out."""
+"""The entry point of attributions: token ids, picture features and a method in, token scores out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -181,6 +181,6 @@ def _plain(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def _autograd(needed: bool, live: bool) -> Iterator[None]:
-    """Autograd on if the method differentiates or its graph is kept, whatever surrounds the call."""
+    """Autograd on if the method differentiates or its graph is kept, regardless of the caller's mode."""
     with torch.inference_mode(False), torch.set_grad_enabled(needed or live):
         yield

@@ -1,4 +1,4 @@
-"""Generic attention explainability (Chefer, Gur and Wolf): attention weighed by its gradient, gathered over layers."""
+"""Generic attention explainability (Chefer, Gur and Wolf): attention times its gradient, summed over layers."""
 
 from collections.abc import Sequence
 

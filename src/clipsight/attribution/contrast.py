@@ -1,7 +1,7 @@
 """Contrastive attribution: which words make a caption match better than its foils.
 
 A foil with fixed features cannot answer that: subtracting a number from s changes no word's share in it, and the
-logarithm of a softmax only stretches all shares alike. So the foil's words are attributed too. A word that both
+logarithm of a softmax only scales all shares equally. So the foil's words are attributed too. A word that both
 captions have counts with the difference of its two scores, as if it were one word of both; a word of the caption alone
 keeps its score; one of the foil alone is reported with the sign turned. For methods linear in s this is the attribution
 of the difference itself, shared words being taken out of, or moved in, both captions at once.
@@ -54,7 +54,7 @@ class FoilSet:
         spans: Sequence[Spans] | None,
         content: Bool[Tensor, "*foils W"] | None,
     ) -> "FoilSet":
-        """Foils of all texts alike or of each text, as `attribute` takes them.
+        """The same foils for all texts, or separate ones for each text, as `attribute` takes them.
 
         Raises:
             ValueError: a shape that does not fit.
@@ -93,7 +93,7 @@ def with_foils(
     spans: Spans | None,
     content: Bool[Tensor, "T S"] | None,
 ) -> tuple[TokenAttribution, tuple[str, ...]]:
-    """The texts' scores against their foils, and what is to be noted.
+    """The texts' scores compared with their foils, and notes.
 
     Raises:
         ValueError: spans of the texts without spans of the foils.
@@ -126,7 +126,7 @@ def with_foils(
 def foil_weights(
     s: Float[Tensor, " T"], foils: Float[Tensor, "T F"], contrast: Contrast
 ) -> Float[Tensor, "T F"]:
-    """What each foil counts: equal parts of 1 in a difference, its probability in a log-softmax (the derivative's)."""
+    """The weight of each foil: equal parts of 1 in a difference, its probability in a log-softmax."""
     if contrast == "difference":
         return torch.full_like(foils, 1 / foils.shape[1])
     return torch.cat([s[:, None], foils], -1).softmax(-1)[:, 1:]

@@ -1,4 +1,4 @@
-"""Do the scores of words say what the model does? Measures that take words away and look at the match.
+"""Do the scores of words reflect what the model does? Remove words and measure the change in the match.
 
 Every measure plays a `Game`: the match of a caption of which only some words are there. What "not there" means, the
 removal operator, is part of the game and of every result: measures of different operators are not comparable, and an
@@ -50,7 +50,7 @@ class Game:
 
 @dataclass(frozen=True, kw_only=True)
 class Faithfulness:
-    """How well scores of words foretell what becomes of the match when words go.
+    """How well scores of words predict the change of the match when words are removed.
 
     Areas lie under curves over the share of words, 0 to 1.
 
@@ -90,7 +90,7 @@ class Faithfulness:
 
 @dataclass(frozen=True, kw_only=True)
 class Plausibility:
-    """How well scores of words find the words that people call decisive.
+    """How well scores of words find the words that should decide.
 
     Attributes:
         auprc: area under precision and recall (average precision).
@@ -208,12 +208,12 @@ def faithfulness(scores: Float[Tensor, " W"], game: Game) -> Faithfulness:
 
 
 def deletion_curve(scores: Float[Tensor, " W"], game: Game) -> Float[Tensor, " V"]:
-    """The match with 0, 1, … all words taken away, highest score first; equal scores in the order of the caption."""
+    """The match with 0, 1, … all words removed, highest score first; equal scores in the order of the caption."""
     return game.value(~_nested(scores))
 
 
 def insertion_curve(scores: Float[Tensor, " W"], game: Game) -> Float[Tensor, " V"]:
-    """The match with 0, 1, … all words there, highest score first."""
+    """The match with 0, 1, … all words present, highest score first."""
     return game.value(_nested(scores))
 
 
@@ -243,7 +243,7 @@ def sufficiency(scores: Float[Tensor, " W"], game: Game, bins: Sequence[float] =
 
 
 def leave_one_out(game: Game) -> Float[Tensor, " W"]:
-    """The fall of the match when each word alone goes."""
+    """The drop of the match when each word alone is removed."""
     values = game.value(torch.cat([torch.ones(1, game.words), 1 - torch.eye(game.words)]).bool())
     return values[0] - values[1:]
 
@@ -254,7 +254,7 @@ def leave_one_out_agreement(scores: Float[Tensor, " W"], game: Game) -> float:
 
 
 def kendall(first: Float[Tensor, " W"], second: Float[Tensor, " W"]) -> float:
-    """Kendall's tau-b: 1 same order, 0 none, -1 the other way round; NaN for constant or fewer than two values."""
+    """Kendall's tau-b: 1 same order, 0 none, -1 the other way round; NaN for constant values or fewer than two."""
     from scipy.stats import kendalltau
 
     a, b = first.detach().double().cpu().numpy(), second.detach().double().cpu().numpy()
@@ -264,7 +264,7 @@ def kendall(first: Float[Tensor, " W"], second: Float[Tensor, " W"]) -> float:
 
 
 def spearman(first: Float[Tensor, " W"], second: Float[Tensor, " W"]) -> float:
-    """Spearman's rank correlation, ties at their mean rank; NaN for constant or fewer than two values."""
+    """Spearman's rank correlation, ties at their mean rank; NaN for constant values or fewer than two."""
     from scipy.stats import rankdata
 
     a, b = rankdata(first.detach().cpu().numpy()), rankdata(second.detach().cpu().numpy())
@@ -301,7 +301,7 @@ def plausibility(scores: Float[Tensor, " W"], decisive: Bool[Tensor, " W"]) -> P
 
 
 def chance(game: Game, draws: int = 20, seed: int = 0) -> list[Faithfulness]:
-    """The measures of scores drawn at random: what saying nothing gives in this game."""
+    """The measures of random scores: the baseline of this game."""
     random = torch.Generator().manual_seed(seed)
     return [faithfulness(torch.rand(game.words, generator=random), game) for _ in range(draws)]
 

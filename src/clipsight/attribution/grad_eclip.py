@@ -1,4 +1,4 @@
-"""Grad-ECLIP for texts: values weighed by the gradient of their channels and by a loosened attention."""
+"""Grad-ECLIP for texts: values weighted by the gradient of their channels and by a relaxed attention."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Gradients at what enters the first block: their length, their product with it, or a finite difference."""
+"""Gradients at the input of the first block: their norm, gradient times input, or a finite difference."""
 
 from typing import Literal
 

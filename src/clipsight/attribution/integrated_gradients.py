@@ -1,4 +1,4 @@
-"""Integrated gradients at the token embeddings, in batches of bounded memory, with what is missing to completeness."""
+"""Integrated gradients at the token embeddings, in bounded memory, with the completeness error."""
 
 from typing import Literal
 

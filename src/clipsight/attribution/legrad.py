@@ -1,4 +1,4 @@
-"""LeGrad for texts: how sensitive the match, read at each layer, is to that layer's attention."""
+"""LeGrad for texts: how sensitive the match, read out at each layer, is to the attention of that layer."""
 
 from typing import Literal
 
@@ -33,7 +33,7 @@ def legrad(question: Question, *, layers: Layers = "all", rows: Rows = "pooled")
     Args:
         question: see `Question`.
         layers: see `attention`.
-        rows: as said.
+        rows: as described above.
 
     Raises:
         ValueError: another word, or no such block.

@@ -1,4 +1,4 @@
-"""Which positions of token ids are words, and which the start token, the end token, padding."""
+"""Which positions of token ids are words, and which are the start token, the end token or padding."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from clipsight.towers.view import OnePieceText, TextParts
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Marks:
-    """Positions apart: each one is a start token, an end token, padding, or content.
+    """The kind of each position: start token, end token, padding, or content.
 
     Attributes:
         start: tokens before the words. end: the token that closes them. padding: what is behind, or else no word.

@@ -1,4 +1,4 @@
-"""The number that is attributed: how well a text's feature matches a picture's, alone or against other texts."""
+"""The attributed number: how well a text's feature matches a picture's, alone or compared with other texts."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,7 +13,7 @@ Contrast = Literal["difference", "log_softmax"]
 
 
 def exact(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """The values in float32, or as they are where they are finer."""
+    """The values in float32, or in their own type if it is more precise."""
     return values.float() if values.dtype.itemsize < 4 else values
 
 

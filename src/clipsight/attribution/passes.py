@@ -1,4 +1,4 @@
-"""One pass of a text tower in parts, with what attributions need on its way: attention, normed tokens, streams.
+"""One pass of a text tower that keeps what attributions need: attention, normalised tokens, streams.
 
 Plainly run it equals the library's `encode_text`. With autograd on it keeps the graph; with `explicit` every product of
 it can be differentiated twice, which fused attention cannot.
@@ -19,7 +19,7 @@ from clipsight.towers.view import BlockView, OnePieceText, TextParts
 
 
 class Trace:
-    """What a pass is to keep, by kind and block number (0-based), and what it kept.
+    """What a pass should keep, by kind and block number (0-based), and what it kept.
 
     Kinds: "entered" and "left", the stream before and after a block (N, Z, D); "normed", what its attention reads
     (N, Z, D); "weights", its attention (N, K, Z, Z); "rows", the attention of the pooled position alone, in float32
@@ -44,7 +44,7 @@ class Trace:
         return asked <= self._kept.keys()
 
     def keep(self, kind: str, index: int, tensor: Tensor) -> Tensor:
-        """The tensor, kept if wanted; go on with what comes back."""
+        """Keep the tensor if wanted; continue with the returned one."""
         if not self.wants(kind, index):
             return tensor
         if torch.is_grad_enabled() and not tensor.requires_grad:
@@ -55,7 +55,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextPass:
-    """A pass that was run, whose features and trace serve several readers, as in a training step.
+    """A finished pass whose features and trace are used several times, as in a training step.
 
     Attributes:
         features: of the texts, not L2-normalised. trace: what it kept.
@@ -67,7 +67,7 @@ class TextPass:
     explicit: bool = False
 
     def serves(self, trace: Trace, explicit: bool) -> bool:
-        """Whether another pass would bring nothing new."""
+        """Whether another pass would give nothing new."""
         return self.trace.holds(trace) and (self.explicit or not explicit)
 
 
@@ -185,7 +185,7 @@ def pooled_row(
     seen: Bool[Tensor, "n Z Z"] | None,
     at: Int[Tensor, " N"],
 ) -> Float[Tensor, "N K Z"]:
-    """Attention of the pooled position alone, in float32 also under autocast: the map is never made."""
+    """Attention of the pooled position only, in float32 also under autocast, without building the full map."""
     rows = y[torch.arange(len(y), device=y.device), at][:, None]
     (q,), (k,) = block.qkv(rows, "q"), block.qkv(y, "k")
     scores = (exact(q) * exact(k)).sum(-1) * block.scale

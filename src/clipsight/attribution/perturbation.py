@@ -1,4 +1,4 @@
-"""Perturbation: what the match loses when words are taken out, one by one, in groups, or some drawn at random."""
+"""Perturbation: the drop in the match when words are removed, one by one, in groups or at random."""
 
 import random
 from typing import Literal
@@ -47,14 +47,14 @@ def perturbation(
             no picture; None is the first where there is a picture, otherwise the second.
         relu: negative Δ count as 0.
         divide: a group's Δ is divided among its tokens, so that sums are kept; otherwise each of them has all of it.
-        samples: take out only so many groups of each text, drawn by `seed` and the text's tokens; the others have 0.
+        samples: remove only this many groups of each text, drawn by `seed` and the text's tokens; the others have 0.
         seed: see `samples`.
         mask_id: see `Removal`. pad_id: see `Removal`.
         batch: variants encoded at a time.
 
     Returns:
         Scores; extras "drops" (N,) and "owner" (N,), Δ of each group and its text, in the order of the spans, and
-        "drawn" (T, S), True where a token was taken out.
+        "drawn" (T, S), True where a token was removed.
     """
     groups = question.groups if samples is None else drawn(question, samples, seed)
     how = Removal(op=op, mask_id=mask_id, pad_id=pad_id)
@@ -74,7 +74,7 @@ def perturbation(
 def drops(
     question: Question, features: Float[Tensor, "N E"], owner: Int[Tensor, " N"], measure: Measure
 ) -> Float[Tensor, " N"]:
-    """What each variant lacks of its text's value; the first T features are those of the whole texts."""
+    """The drop of each variant from its text's value; the first T features are those of the whole texts."""
     whole = features[: len(question.ids)]
     if measure == "text":
         return 1 - cosine(whole[owner], features)
@@ -82,7 +82,7 @@ def drops(
 
 
 def chosen_measure(question: Question, measure: Measure | None) -> Measure:
-    """The measure asked for, or the one that the question allows.
+    """The requested measure, or the one that the question allows.
 
     Raises:
         ValueError: another measure, or similarity without a picture.
@@ -98,7 +98,7 @@ def chosen_measure(question: Question, measure: Measure | None) -> Measure:
 
 
 def drawn(question: Question, samples: int, seed: int) -> Groups:
-    """Of each text's groups at most `samples`, drawn without return; the same for the same seed and words."""
+    """At most `samples` groups per text, drawn without replacement; the same for the same seed and words."""
     if samples < 1:
         raise ValueError(f"samples is {samples}; it is at least 1, or None for all.")
     chosen = []

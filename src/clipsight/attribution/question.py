@@ -1,4 +1,4 @@
-"""What a method is asked and what it answers."""
+"""The input and output of a method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Question:
     def run(
         self, trace: Trace, *, explicit: bool = False, graph_from: int = 0
     ) -> tuple[Float[Tensor, "T E"], Trace]:
-        """The texts' features and what their pass kept: of the shared pass where it kept that, else of a new one.
+        """The texts' features and the trace of their pass: the shared pass if it kept enough, otherwise a new one.
 
         Args: as of `clipsight.attribution.passes.run`.
         """
@@ -65,13 +65,13 @@ class Question:
 
     @property
     def words(self) -> list[list[int]]:
-        """The ids of each text's words: what a draw is keyed by, whatever the batch and the padding."""
+        """The ids of each text's words, the key of random draws; independent of batch and padding."""
         pairs = zip(self.ids.tolist(), self.marks.content.tolist(), strict=True)
         return [[token for token, word in zip(*pair, strict=True) if word] for pair in pairs]
 
     @property
     def inside(self) -> TextParts:
-        """The tower in parts; `attribute` let no other through to methods that need it."""
+        """The tower in parts; `attribute` has refused other towers for methods that need it."""
         assert isinstance(self.parts, TextParts)
         return self.parts
 
@@ -84,7 +84,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
-    """What a method found.
+    """The answer of a method.
 
     Attributes:
         scores: signed, special positions included.
@@ -130,7 +130,7 @@ def checked_spans(spans: Sequence[Sequence[Sequence[int]]], marks: Marks) -> Gro
 
 
 def opened(view: TextView) -> TextParts | OnePieceText | None:
-    """The tower opened as far as it goes, None where whole texts are all it takes."""
+    """The tower in parts as far as possible; None if it takes only whole texts."""
     try:
         return view.parts()
     except Unsupported:
@@ -169,7 +169,7 @@ def block_numbers(layers: str | int | Sequence[int], depth: int) -> tuple[int, .
 def spread(
     values: Float[Tensor, " N"], groups: Sequence[Sequence[Sequence[int]]], like: Tensor, *, divide: bool
 ) -> Float[Tensor, "T S"]:
-    """Values of groups, text after text, put at their positions: divided among them, or repeated.
+    """Values of groups, text after text, assigned to their positions: divided among them, or repeated.
 
     Args:
         like: a (T, S) tensor for shape and device.

@@ -1,4 +1,4 @@
-"""A text tower that has learnt nothing: the same shapes, the weights of its blocks drawn anew.
+"""An untrained text tower: the same shapes, with random weights in its blocks.
 
 An attribution that says something of the model must change when the model's weights are replaced (arXiv 1810.03292).
 The picture's feature, the token embeddings and the final projection stay as they are.
@@ -18,7 +18,7 @@ _PICTURE_SIDE = ("visual", "vision_model", "visual_projection")
 
 @torch.no_grad()
 def randomised_text(module: nn.Module, seed: int = 0, blocks: int | None = None) -> TextView:
-    """The text tower of a copy whose blocks have random weights; the module itself stays as it is.
+    """The text tower of a copy with random weights in its blocks; the module itself is not changed.
 
     Each matrix is drawn from a normal distribution of its own mean and deviation; norms and biases stay.
 

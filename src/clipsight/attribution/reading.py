@@ -1,4 +1,4 @@
-"""What "the attention to a word" means in a tower, said in words: not all are CLIP's."""
+"""What "the attention to a word" means in a tower, in words: not all towers are like CLIP's."""
 
 from clipsight.attribution.question import opened
 from clipsight.towers.view import TextParts, TextView

@@ -29,7 +29,7 @@ Method = Callable[..., Answer]
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What the unit of scores may depend on.
+    """What the unit of scores can depend on.
 
     Attributes:
         options: the method's own, as they were used.
@@ -50,7 +50,7 @@ class Attribution:
     """A method and the facts about it.
 
     Attributes:
-        id: what it is asked for by.
+        id: its name.
         function: `function(question, **options)`.
         summary: one sentence; begins with "Reconstructed" where no code of the authors is public.
         side: what its scores belong to.
@@ -89,7 +89,7 @@ class Attribution:
         return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All options, the given ones in place of their defaults.
+        """All options, with the given ones replacing their defaults.
 
         Raises:
             TypeError: one that the method does not have.
@@ -111,7 +111,7 @@ class Attribution:
         return self.signed and not any(full[name] in values for name, values in self.unsigned_when.items())
 
     def takes_groups(self, options: Mapping[str, Any]) -> bool:
-        """Whether groups of tokens are asked together with these options."""
+        """Whether groups of tokens are scored together with these options."""
         full = {**self.options, **options}
         return self.spans and all(full[name] in values for name, values in self.spans_when.items())
 
@@ -127,7 +127,7 @@ class Attribution:
         return unit + (", against the foils" if options.get("against") else "")
 
     def trust_of(self, scores: TokenScores) -> str:
-        """What a reader of these scores must know of the method; "" for nothing."""
+        """What a reader of these scores must know about the method; "" for nothing."""
         if self.trust or self.is_signed(scores.settings):
             return self.trust
         return f"{self.id} says how much a word counts, not whether it speaks for the match or against it."
@@ -137,7 +137,7 @@ _ATTRIBUTIONS: dict[str, Attribution] = {}
 
 
 def attribution(id: str, **facts: Any) -> Callable[[Method], Method]:
-    """Make the function below it known by its id, with the facts of `Attribution`.
+    """Register the decorated function under its id, with the facts of `Attribution`.
 
     Raises:
         ValueError: another function has the id.
@@ -179,7 +179,7 @@ def find(package: str, paths: Iterable[str]) -> None:
 
 
 def why_not(id: str, view: TextView, options: Mapping[str, Any] | None = None) -> str:
-    """Why a tower cannot be asked by this method, and what is nearest; "" when it can.
+    """Why this method does not run on a tower, and the nearest alternative; "" if it does.
 
     Args:
         options: the method's own; "op" decides how far removing words looks into the tower.

@@ -1,4 +1,4 @@
-"""What an attribution gives: signed scores of token positions, and pure functions on them."""
+"""The output of an attribution: signed scores of token positions, and pure functions on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

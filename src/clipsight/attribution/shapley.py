@@ -1,4 +1,4 @@
-"""Shapley values of words: each word's mean share in what all of them together add to the match."""
+"""Shapley values of words: each word's mean contribution to the match over all orders of adding words."""
 
 import math
 import random
@@ -39,7 +39,7 @@ def shapley(
     pad_id: int | None = None,
     batch: int = 1024,
 ) -> Answer:
-    """φ_i over the game v(words that are there); absent words are taken out by `op`.
+    """φ_i over the game v(words present); absent words are removed by `op`.
 
     Args:
         question: its spans are the players, or its word tokens.

@@ -1,4 +1,4 @@
-"""Papers and programs of the attributions, each named once."""
+"""Papers and programs that the attributions come from."""
 
 from clipsight.features import Citation
 

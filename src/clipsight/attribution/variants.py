@@ -1,4 +1,4 @@
-"""Texts with some of their tokens taken out, encoded cheaply: their own length, shared beginnings once."""
+"""Texts with some of their tokens removed, encoded efficiently: shared prefixes once, no padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Operator = Literal["zero_emb", "mask_token", "drop", "key_block"]
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """How a token is taken out.
+    """How a token is removed.
 
     Attributes:
         op: "zero_emb" zeroes its embedding and keeps its position; "mask_token" puts another token there; "drop"
@@ -54,7 +54,7 @@ def encode_variants(
     Args:
         question: gives tower and ids.
         owner: text of each variant; variants of one text best stand together, the shared beginning longest first.
-        removed: True at the positions to take out; a row without any is the text itself.
+        removed: True at the positions to remove; a row without any is the text itself.
         how: what taking out means.
         batch: variants encoded at a time, the memory knob (not with a live graph, which holds all of them).
 

@@ -1,1 +1,1 @@
-"""Measuring: is it better, on which protocol."""
+"""Measurements of models and methods, by published protocols."""

@@ -1,4 +1,4 @@
-"""What a model knows of the emoji world, and how well its maps point: figures with perfect ground truth."""
+"""What a model knows about the emoji world, and how good its maps are, with perfect ground truth."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Finding and reading weights and configurations. Untrusted input ends here."""
+"""Find and read weights and configurations. Untrusted input is checked here."""

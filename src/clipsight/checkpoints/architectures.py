@@ -1,4 +1,4 @@
-"""What each of open_clip's architectures is, without building one: facts that `scripts/make_model_table.py` wrote down.
+"""Facts about each open_clip architecture, written by `scripts/make_model_table.py`, without building one.
 
 The facts are those of the real sizes; which recipes run follows from them (`clipsight.features.why_not`).
 """

@@ -1,4 +1,4 @@
-"""A short name for a set of weights, to tell results of different weights apart."""
+"""A short hash of a set of weights, to tell results of different weights apart."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Where architecture and weights come from: a name, a file, a configuration, a folder, the hub."""
+"""Find architecture and weights by name, file, configuration, folder or hub id."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

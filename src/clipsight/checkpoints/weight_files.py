@@ -1,4 +1,4 @@
-"""Files of weights: read without running code, each kind of file refused or taken in one sentence."""
+"""Weight files: read without running code; unsupported kinds are refused with a reason."""
 
 import argparse
 import pickle

@@ -1,4 +1,4 @@
-"""The command line: the Python API, printed out. Every option has the API's name and default."""
+"""The command line. Every option has the name and default of the Python API."""
 
 from clipsight.cli.app import main
 

@@ -1,5 +1,6 @@
-"""`clipsight methods`: recipes that make maps, and attributions to words, with sources and published numbers."""
+"""`clipsight methods`: recipes that make maps, with sources and published numbers, and attributions."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @verb(110)
 def methods(*, variants: bool = False, output: JsonOutput = JsonOutput()) -> int:
-    """List the methods that make maps, with their sources and published numbers, and the attributions to words.
+    """List the methods that make maps, with their sources and published numbers, and the attributions.
 
     Every number is a published one, with how it was obtained: read (in the method's own repository), second-hand (from
     another paper's table) or derived (by arithmetic). Our own measurements are in the documentation.
@@ -26,22 +27,39 @@ def methods(*, variants: bool = False, output: JsonOutput = JsonOutput()) -> int
     output.check()
     with waiting():
         from clipsight.attribution import attribution_ids, get_attribution
+        from clipsight.attribution.image import get_image_attribution, image_attribution_ids
         from clipsight.features import get_recipe, recipe_ids
 
     recipes = [get_recipe(name) for name in recipe_ids(variants=variants)]
-    attributions = {name: get_attribution(name).summary for name in attribution_ids()}
-    listed = [{"id": name, "summary": summary} for name, summary in attributions.items()]
-    if output.write({"methods": [recipe.to_dict() for recipe in recipes], "attributions": listed}):
+    to_patches = {name: get_image_attribution(name).summary for name in image_attribution_ids()}
+    to_words = {name: get_attribution(name).summary for name in attribution_ids()}
+    document = {
+        "methods": [recipe.to_dict() for recipe in recipes],
+        "image_attributions": _listed(to_patches),
+        "attributions": _listed(to_words),
+    }
+    if output.write(document):
         return SUCCESS
     for recipe in recipes:
         say(Text.assemble((recipe.id, "bold"), "  ", recipe.summary))
         for line in () if recipe.variant_of else (_where(recipe), *_origin(recipe), *_published(recipe)):
             say(line, indent=2)
         say("")
+    say("Attributions of a whole image's score to its patches, for `clipsight explain --method`:")
+    _say_summaries(to_patches)
+    say("")
     say("Attributions to the words of a caption, for `clipsight words --method`:")
-    for name, summary in attributions.items():
-        say(Text.assemble((name, "bold"), "  ", summary), indent=2)
+    _say_summaries(to_words)
     return SUCCESS
+
+
+def _listed(summaries: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"id": name, "summary": summary} for name, summary in summaries.items()]
+
+
+def _say_summaries(summaries: Mapping[str, str]) -> None:
+    for name, summary in summaries.items():
+        say(Text.assemble((name, "bold"), "  ", summary), indent=2)
 
 
 def _origin(recipe: "Recipe") -> list[str]:

@@ -1,4 +1,4 @@
-"""Architecture surgery: recipes as data, and the one executor that runs them."""
+"""Patch features: recipes as data, and the one executor that runs them."""
 
 from clipsight.features.adapt_to_depth import Fitted, adapt_to_depth, why_not
 from clipsight.features.blocks import Span

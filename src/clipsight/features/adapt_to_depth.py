@@ -1,4 +1,4 @@
-"""A recipe for a tower: the published block numbers where there are some, and what to say where there are none."""
+"""Adapt a recipe to a tower: use published block numbers if there are any, and add notes if there are none."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from clipsight.towers.view import TowerShape
 
 @dataclass(frozen=True)
 class Fitted:
-    """A recipe as it runs on one tower, and what its user should know about that."""
+    """A recipe as it runs on one tower, with notes for its user."""
 
     recipe: Recipe
     notes: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def why_not(recipe: Recipe, view: TowerShape) -> str:
 
 
 def ends_in_pool(view: TowerShape) -> bool:
-    """Whether the tower's attention is a pooling layer without a stream of its own."""
+    """Whether the tower's only attention is a pooling layer, without a residual stream."""
     return any(not block.residual for block in view.blocks)
 
 

@@ -1,4 +1,4 @@
-"""Which blocks of a tower a recipe means, and how to find everything that a recipe is made of."""
+"""Which blocks of a tower a recipe refers to, and how to find all parts of a recipe."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -40,7 +40,7 @@ class Span:
 
 
 def walk(value: Any) -> Iterator[Any]:
-    """A piece of a recipe and everything inside it, the outer before the inner."""
+    """A piece of a recipe and all pieces inside it, outer ones first."""
     yield value
     if is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):

@@ -1,4 +1,4 @@
-"""Branches of a kernel: each turns the heads of one block into an output for every patch; a kernel sums them."""
+"""Branches of a kernel: each turns the heads of one block into an output per patch; a kernel sums them."""
 
 import math
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ Letter = Literal["q", "k", "v"]
 
 
 class Heads:
-    """Heads of one block for one stream, made when they are asked for.
+    """Heads of one block for one stream, computed on demand.
 
     Args:
         block: whose projections.
@@ -57,7 +57,7 @@ class Heads:
         return self._parts[letter]
 
     def operand(self, what: "str | Operand") -> Float[Tensor, "B K S d"]:
-        """A letter's heads, or what an operand makes of them."""
+        """The heads of a letter, or those computed by an operand."""
         return self.part(what) if isinstance(what, str) else what.make(self)
 
     def inverse_temperature(self, scale: float | str | None) -> float | Float[Tensor, "B 1 1 1"]:
@@ -86,7 +86,7 @@ def _runs(letters: str) -> list[str]:
 
 @runtime_checkable
 class Operand(Protocol):
-    """Something made of queries, keys and values; see `clipsight.features.operands`."""
+    """A tensor derived from queries, keys and values; see `clipsight.features.operands`."""
 
     def make(self, heads: Heads) -> Float[Tensor, "B K S d"]:
         """Heads of all tokens."""
@@ -170,7 +170,7 @@ class Branch:
             )
 
     def output(self, heads: Heads) -> Float[Tensor, "B K rows d"]:
-        """The branch's output; its map is not made if it compares anything."""
+        """The branch's output, without building its map if it compares anything."""
         v = heads.part("v")
         if self.left is None:
             return _apply(self.weights(heads), v)
@@ -218,7 +218,7 @@ class Branch:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Every token attends to itself alone: the values."""
+    """Every token attends only to itself: the output is the values."""
 
     weight: float = 1.0
 
@@ -238,7 +238,7 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """A map made elsewhere, applied to the values as it stands: no softmax, no division."""
+    """A map made elsewhere, applied to the values unchanged: no softmax, no division."""
 
     by: TokenMap
     weight: float = 1.0
@@ -295,7 +295,7 @@ def _check_weight(weight: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
-    """Weighted sum of branches. Weights are used as they stand: two branches of weight 1 are a sum, not a mean.
+    """Weighted sum of branches. Weights are not normalised: two branches of weight 1 are a sum, not a mean.
 
     Attributes:
         branches: at least one.
@@ -324,7 +324,7 @@ class Kernel:
 
     @property
     def letters(self) -> frozenset[str]:
-        """Which of q, k, v the branches read for certain; the values always."""
+        """Which of q, k, v the branches always read; v is always among them."""
         sides = [
             side
             for piece in walk(self.branches)

@@ -1,4 +1,4 @@
-"""Where a method comes from, and what others published for it."""
+"""The source of a method, and the numbers published for it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ Grade = Literal["read", "second-hand", "derived"]
 
 @dataclass(frozen=True, kw_only=True)
 class Citation:
-    """Where a method comes from and at which commit its code was read."""
+    """The source of a method, and the commit at which its code was read."""
 
     title: str
     arxiv: str
@@ -21,7 +21,7 @@ class Citation:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A number that somebody published for the method; never one of ours."""
+    """A number that others published for the method; never our own."""
 
     benchmark: str
     metric: str

@@ -1,4 +1,4 @@
-"""What the pieces of a recipe may ask of the pass that runs them."""
+"""What the parts of a recipe can request from the pass that runs them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from clipsight.towers.view import BlockView
 
 
 class BlockStep:
-    """One block of the trunk taken in parts, for what is recorded there."""
+    """One block of the trunk in parts, for what is recorded there."""
 
     def __init__(self, block: BlockView, entering: Float[Tensor, "B S D"], prefix: int) -> None:
         self.block, self.entering, self.prefix = block, entering, prefix
@@ -34,13 +34,13 @@ class BlockStep:
         return self._weights[left, right]
 
     def made_weights(self) -> Float[Tensor, "B K S S"] | None:
-        """The block's own attention, if something asked for it."""
+        """The block's own attention, if it was requested."""
         return self._weights.get(("q", "k"))
 
 
 @runtime_checkable
 class TokenStream(Protocol):
-    """Tokens of the residual stream, (B, S, D), that a recipe names."""
+    """Tokens of the residual stream, (B, S, D), that a recipe refers to."""
 
     def tokens(self, run: "Context") -> Float[Tensor, "B S D"]:
         """Prefix and patches."""
@@ -49,7 +49,7 @@ class TokenStream(Protocol):
 
 @runtime_checkable
 class TokenMap(Protocol):
-    """Weights between tokens that a recipe names.
+    """Weights between tokens that a recipe refers to.
 
     Attributes:
         over: "patches" for (B, 1, N, N), "tokens" for (B, K or 1, S, S).
@@ -67,7 +67,7 @@ class TokenMap(Protocol):
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds patches whose tokens are not to be trusted."""
+    """Finds patches with unreliable tokens."""
 
     def flags(self, run: "Context") -> Bool[Tensor, "B N"]:
         """True where a patch is flagged."""
@@ -93,7 +93,7 @@ class Record(ABC):
 
 @runtime_checkable
 class Context(Protocol):
-    """A pass of the tower under way: what was kept of the trunk, and what was built of it."""
+    """A running pass of the tower: what was kept of the trunk, and what was computed from it."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -117,7 +117,7 @@ class Context(Protocol):
 
     @property
     def scratch(self) -> dict[Any, Any]:
-        """Room for a map that is made step by step from one level to the next."""
+        """Storage for a map that is built up from one level to the next."""
         ...
 
     @property
@@ -142,5 +142,5 @@ class Context(Protocol):
         ...
 
     def given(self, name: str) -> Tensor:
-        """A map that the caller brought."""
+        """A map that the caller supplied."""
         ...

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSetting:
-    """What the authors set for one data set and tower; segmentation reads it.
+    """The authors' settings for one data set and tower; segmentation uses them.
 
     Attributes:
         benchmark: "VOC21", "PC60", "COCO-Object", "VOC20", "PC59", "COCO-Stuff", "Cityscapes", "ADE20K".
@@ -15,7 +15,7 @@ class DatasetSetting:
         crop, stride: of the sliding window in pixels; crop 0 is the whole picture.
         logit_scale: on cosines before the softmax over names.
         prob_threshold: pixels whose best probability is below it are background; 0 for data sets without background.
-        area_threshold: names with a smaller share of the foreground are taken out; 0 keeps all.
+        area_threshold: names with a smaller share of the foreground are removed; 0 keeps all.
         names: "S" SCLIP's class files with synonyms, "P" plain names.
         prompts: template set.
         pamr: steps of pixel-adaptive mask refinement, dilations 8 and 16; 0 is none.

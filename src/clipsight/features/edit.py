@@ -1,4 +1,4 @@
-"""Changing the trunk while it runs: patches that a few channels dominate are blended with their neighbours."""
+"""Edits of the trunk while it runs: patches dominated by a few channels are blended with their neighbours."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -24,13 +24,13 @@ class TrunkEdit(Protocol):
         ...
 
     def patches(self, patches: Float[Tensor, "B N D"], grid: tuple[int, int]) -> Float[Tensor, "B N D"]:
-        """What left the block, changed; the same object when nothing is."""
+        """The changed output of the block; the same object if nothing changed."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refocus:
-    """Attention of patches taken from sinks and given to other patches.
+    """Move the attention of patches from sinks to other patches.
 
     Head by head a sink is a patch whose weights from all patches, divided by the number of all tokens, exceed
     `threshold`; it keeps `keep` of each of its weights; what is freed in a row goes to the row's other patches in
@@ -95,7 +95,7 @@ class Denoise:
         return shares.gather(2, sinks[:, None].expand(-1, shares.shape[1], -1)).amax(-1) > self.sigma / width
 
     def patches(self, patches: Float[Tensor, "B N D"], grid: tuple[int, int]) -> Float[Tensor, "B N D"]:
-        """Flagged patches blended, the others as they are."""
+        """Flagged patches blended, the others unchanged."""
         flagged = self.flags(patches)
         if not flagged.any():
             return patches

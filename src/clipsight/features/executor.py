@@ -1,4 +1,4 @@
-"""The one executor of all recipes: pixels to patch features in one pass of the tower.
+"""The executor of all recipes: pixels to patch features in one pass of the tower.
 
 Order of steps, the same for every recipe: embed; trunk (the tower's own blocks, edited and recorded where the recipe
 says so); streams (sources, repairs, maps, made when they are asked for); head (the blocks in which the kernel works);
@@ -121,7 +121,7 @@ class ImagePass:
         return ImageFeatures(patches=every[-1], pooled=pooled, levels=every)
 
     def pooled(self) -> Float[Tensor, "B E"]:
-        """The tower's own image feature, whatever the recipe; made once for all recipes of a trunk."""
+        """The tower's own image feature, independent of the recipe; computed once per trunk."""
         return self._plain.pooled(None if self.edited else self._since)
 
     def class_token(self) -> Float[Tensor, "B E"]:
@@ -198,11 +198,11 @@ class ImagePass:
         return self._flags[detector]
 
     def given(self, name: str) -> Tensor:
-        """A map that the caller brought."""
+        """A map that the caller supplied."""
         return self._given[name]
 
     def _beside(self, recipe: Recipe, given: Mapping[str, Tensor]) -> "ImagePass":
-        """The same trunk under another recipe; what depends on maps that are given is made anew."""
+        """The same trunk with another recipe; everything that depends on given maps is recomputed."""
         other = copy(self)
         other.recipe, other._given = recipe, {**self._given, **given}
         other._maps, other._tokens, other._flags, other.scratch = {}, {}, dict(self._flags), {}

@@ -1,4 +1,4 @@
-"""The second pass of a recipe with feedback: the last block again, the first pass's labels in its scores."""
+"""The second pass of a recipe with feedback: the last block again, with the first pass's labels in its scores."""
 
 from dataclasses import replace
 

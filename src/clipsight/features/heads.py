@@ -1,4 +1,4 @@
-"""Choosing heads by how sharp their maps are, and letting a chosen map mix all channels."""
+"""Select heads by how sharp their maps are, and let a selected map mix all channels."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What one pass of an image tower gives."""
+"""The output of one pass of an image tower."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class ImageFeatures:
 
     Attributes:
         patches: one feature per patch, rows top to bottom, columns left to right.
-        pooled: the tower's own image feature (`encode_image`), whatever the recipe.
+        pooled: the tower's own image feature (`encode_image`), independent of the recipe.
         levels: of recipes with path=EveryBlock() the patch features of every block's read-out, first to last.
     """
 

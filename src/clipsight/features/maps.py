@@ -1,4 +1,4 @@
-"""Maps between tokens that recipes are made of: likeness, attention of other blocks, balanced attention, nearness."""
+"""Maps between tokens, used in recipes: similarity, attention of other blocks, balanced attention, nearness."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -103,10 +103,10 @@ class Correlation(Record):
 
 @dataclass(frozen=True)
 class Balanced:
-    """Attention made to weigh all columns and rows alike, then cleaned of what every row gives to a column.
+    """Attention with equal row and column sums, minus what every row gives to a column.
 
     From the attention summed over blocks: `rounds` times each column divided by its sum, then each row by its own;
-    the mean with the transpose; the mean of each column taken away; what is negative set to 0; rows divided by their
+    the mean with the transpose; the mean of each column subtracted; negative values set to 0; rows divided by their
     sums. CLIPer's map.
 
     Attributes:
@@ -149,7 +149,7 @@ def _above_zero(sums: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Given:
-    """A map that the caller brings to the pass by name: weights from another model, regions, feedback.
+    """A map that the caller supplies by name: weights from another model, regions, feedback.
 
     Attributes:
         name: key of `run(..., given={name: map})`.
@@ -160,13 +160,13 @@ class Given:
     over: Literal["patches", "tokens"] = "patches"
 
     def build(self, run: Context) -> Float[Tensor, "B _ R C"]:
-        """The map as it was brought."""
+        """The map as supplied."""
         return run.given(self.name).to(run.entered.device).float()
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """exp(-‖p_i - p_j‖² / 2σ²) between the places of patches on their grid, for adding to scores.
+    """exp(-‖p_i - p_j‖² / 2σ²) between the positions of patches on their grid, to be added to scores.
 
     Attributes:
         sigma: σ in patches.

@@ -1,4 +1,4 @@
-"""What a branch compares: queries, keys, values, and what can be made of them."""
+"""What a branch compares: queries, keys, values, and tensors derived from them."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""A method's own scores: the steps that its recipe names, run one after the other on one pass of the tower.
+"""A method's own scores: the steps named in its recipe, run in order on one pass of the tower.
 
 The texts that a step weighs against each other are those asked for and, with distractors, these too; only the former's
 maps are returned.

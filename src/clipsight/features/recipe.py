@@ -128,8 +128,7 @@ class Recipe:
         on_pool: the method's form for towers whose only attention is the pooling layer of a ResNet; None where the
             recipe itself says enough.
         variant_of: id of the recipe that this one is an option of, "" for a method of its own.
-        source, published, differences: what it is drawn from, which numbers stand behind it, and where this one departs
-            from the released code.
+        source, published, differences: its source, its published numbers, and differences from the released code.
 
     Raises:
         ValueError: a combination that no executor can run; the message names the rule.
@@ -243,13 +242,13 @@ class Recipe:
 
     @property
     def given(self) -> tuple[Given, ...]:
-        """The maps that the caller must bring."""
+        """The maps that the caller must supply."""
         pieces = walk((self.kernel, self.streams, self.maps))
         return tuple(dict.fromkeys(piece for piece in pieces if isinstance(piece, Given)))
 
     @property
     def needs_given(self) -> tuple[str, ...]:
-        """Names of the maps that the caller must bring."""
+        """Names of the maps that the caller must supply."""
         return tuple(dict.fromkeys(one.name for one in self.given))
 
     @property
@@ -265,12 +264,12 @@ class Recipe:
 
     @property
     def needs_texts(self) -> bool:
-        """True when the method goes on with the texts: a second pass by its own labels, or scores of its own."""
+        """True when the method needs the texts: for a second pass with its own labels, or for its own scores."""
         return bool(self.scoring)
 
     @property
     def has_own_scores(self) -> bool:
-        """True when the method ends in scores of its own, which are no cosines of features."""
+        """True when the method has its own scores, which are not cosines of features."""
         return any(step.gives_scores for step in self.scoring)
 
     @property
@@ -287,12 +286,12 @@ class Recipe:
         return head == (own, LastBlock(), "keep", "keep", (Stream(),), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain dicts, lists, strings and numbers, for JSON; what is at its default is left out."""
+        """The recipe as plain dicts, lists, strings and numbers, for JSON; fields with default values are omitted."""
         return _plain(self)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the numbers, without the prose: plain data for a result's provenance."""
+        """Everything that determines the result, without prose: plain data for a result's provenance."""
         prose = ("summary", "source", "published", "differences", "others", "on_pool", "variant_of")
         return {name: value for name, value in self.to_dict().items() if name not in prose}
 

@@ -9,7 +9,7 @@ _RECIPES: dict[str, Recipe] = {}
 
 
 def register(recipe: Recipe) -> Recipe:
-    """Make a recipe known by its id and return it.
+    """Register a recipe under its id and return it.
 
     One whose block numbers are written for a certain depth is also known as `<id>.scaled`, with the numbers moved in
     proportion on every other tower.

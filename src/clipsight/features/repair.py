@@ -1,4 +1,4 @@
-"""Doubtful patches: who flags them, and what replaces them."""
+"""Outlier patches: how to detect them, and what to replace them with."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ _FAR = 1e12
 
 @dataclass(frozen=True)
 class LocalOutliers:
-    """Patches whose neighbourhood in feature space is much thinner than that of their neighbours.
+    """Patches in a much sparser region of feature space than their neighbours.
 
     With squared distances d, kd_i the distance to the k-th nearest other patch:
     score_i = mean over the k nearest j of kd_i / kd_j, and the `share` with the highest scores is flagged.

@@ -1,4 +1,4 @@
-"""How a method goes on where cosines end: its own steps from patch features and texts to scores.
+"""Steps of a method after the cosines: from patch features and texts to scores.
 
 A recipe names its steps, and a step knows how to run itself. `clipsight.features.own_scores` calls first `features` of
 all steps, then `apply` of all, in their order. A new step is a class here or in the file of the recipe that brings it.
@@ -28,7 +28,7 @@ SEMANTIC = Given("semantic")
 
 
 class ScoredPass(Context, Protocol):
-    """What a step may ask of the pass that made the features, besides what maps may; see `ImagePass`."""
+    """What a step can request from the pass that made the features, in addition to maps; see `ImagePass`."""
 
     view: VisionView
     blocks: Sequence[BlockView]
@@ -67,7 +67,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class ScoreStep:
-    """A step on the way to a method's scores; a subclass overrides one of the two methods."""
+    """A step towards a method's scores; a subclass overrides one of the two methods."""
 
     gives_scores: ClassVar[bool] = True
     """False for a step that changes features alone, which are scored like any other afterwards."""
@@ -91,7 +91,7 @@ class ScoreStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback(ScoreStep):
-    """ResCLIP's second pass: the first pass's labels weigh the attention of the last block anew.
+    """ResCLIP's second pass: the labels of the first pass reweight the attention of the last block.
 
     Attributes:
         gain: τ_s on the mixed scores. mix: λ_s, the part of the semantic map in them.
@@ -137,7 +137,7 @@ class Feedback(ScoreStep):
 
 @dataclass(frozen=True, kw_only=True)
 class KeySmoothing(ScoreStep):
-    """MaskCLIP: unsure patches take the softmax scores of patches with like keys."""
+    """MaskCLIP: uncertain patches take over the softmax scores of patches with similar keys."""
 
     threshold: float = 1.0
     mode: Literal["paper", "compat"] = "paper"
@@ -153,7 +153,7 @@ class KeySmoothing(ScoreStep):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptDenoising(ScoreStep):
-    """MaskCLIP: a text that is nowhere sure of itself is shut out."""
+    """MaskCLIP: a text that is nowhere probable is excluded."""
 
     threshold: float = 0.5
 
@@ -166,7 +166,7 @@ class PromptDenoising(ScoreStep):
 
 @dataclass(frozen=True, kw_only=True)
 class AdjustTexts(ScoreStep):
-    """RF-CLIP: of texts that are close to each other, the one that fits the picture best moves towards it."""
+    """RF-CLIP: among similar texts, the one that fits the picture best is moved towards it."""
 
     begins_anew: ClassVar[bool] = True
     move: float
@@ -175,7 +175,7 @@ class AdjustTexts(ScoreStep):
     def apply(
         self, scores: Float[Tensor, "B T h w"], features: ImageFeatures, asked: Asked
     ) -> Float[Tensor, "B T h w"]:
-        """Cosines with the texts as each picture moves them."""
+        """Cosines with the texts as adjusted for each picture."""
         from clipsight.scoring.text_adjust import adjust_texts
 
         patches = rearrange(features.patches, "B h w E -> B (h w) E")
@@ -201,7 +201,7 @@ class MixClass(ScoreStep):
 
 @dataclass(frozen=True, kw_only=True)
 class FilterVocabulary(ScoreStep):
-    """FreeCP: texts whose refined map disagrees with their raw one are taken out.
+    """FreeCP: texts whose refined map disagrees with their raw map are removed.
 
     Attributes:
         redundancy: a text is kept if the agreement exceeds it.

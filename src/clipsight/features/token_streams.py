@@ -1,4 +1,4 @@
-"""Token streams: what left a block, sums of it, and copies with doubtful patches repaired."""
+"""Token streams: the output of a block, sums of outputs, and copies with outlier patches repaired."""
 
 from dataclasses import dataclass
 from typing import ClassVar

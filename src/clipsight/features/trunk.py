@@ -1,4 +1,4 @@
-"""The tower's own blocks, run once for all recipes that leave them alone.
+"""The tower's own blocks, run once for all recipes that do not change them.
 
 Most recipes change only what is read of the last blocks: the tokens that enter block 7 are the same for all of them. A
 trunk runs the blocks as far as somebody asks and keeps what entered each, so that a second recipe goes on from there.
@@ -11,7 +11,7 @@ from clipsight.towers.view import BlockView, PositionRule, VisionView
 
 
 class Trunk:
-    """What enters each block of an image tower for some pictures.
+    """The input of each block of an image tower, for a batch of pictures.
 
     Not safe to share between threads without a lock. Carries a graph when it is run with autograd on.
 
@@ -64,7 +64,7 @@ class Trunk:
         return x
 
     def put(self, number: int, x: Float[Tensor, "B S D"]) -> None:
-        """Keep the tokens that enter a block, made by somebody who needed the block's parts anyway."""
+        """Store the tokens that enter a block, when the caller has computed them anyway."""
         self._latest = number, x
         self._kept.pop(number, None)
         size = x.numel() * x.element_size()

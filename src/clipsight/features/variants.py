@@ -1,4 +1,4 @@
-"""Options of a method as recipes of their own: other kernels, and the authors' settings for single data sets."""
+"""Options of a method as separate recipes: other kernels, and the authors' settings for single data sets."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ TOWERS = {"b16": "ViT-B-16", "b32": "ViT-B-32", "l14": "ViT-L-14"}
 
 
 def option(recipe: Recipe, name: str, summary: str, **changes: Any) -> Recipe:
-    """An option of the authors, `<id>.<name>`; published numbers are the recipe's own and do not come along."""
+    """An option of the authors, `<id>.<name>`; published numbers stay with the recipe and are not copied."""
     plain: dict[str, Any] = {"published": (), "variant_of": recipe.variant_of or recipe.id}
     return replace(recipe, id=f"{recipe.id}.{name}", summary=summary, **(plain | changes))
 

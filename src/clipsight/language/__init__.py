@@ -1,1 +1,1 @@
-"""Words on their way to the text tower: prompt templates, tokens, encoding, a cache of what was encoded."""
+"""Texts on their way to the text tower: prompt templates, tokens, words and their positions."""

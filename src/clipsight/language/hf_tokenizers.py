@@ -1,4 +1,4 @@
-"""transformers' tokenizers behind the one convention of clipsight: texts and a context to ids of whole contexts."""
+"""transformers' tokenizers with clipsight's interface: texts and a context length in, padded ids out."""
 
 import threading
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class HfTokenizer:
 
 
 class HfBytePairs(HfTokenizer):
-    """CLIP's byte pairs, whose pieces say where a word ends.
+    """CLIP's byte pairs, whose pieces mark where a word ends.
 
     Attributes:
         decoder: id -> piece as the vocabulary writes it, as open_clip's `SimpleTokenizer` has it.
@@ -62,7 +62,8 @@ class HfBytePairs(HfTokenizer):
 
 
 class _Uncut:
-    """A tokenizer that neither cuts nor pads unless told; safe in threads, since transformers' keep such settings.
+    """A tokenizer that neither cuts nor pads by default; thread-safe, unlike those of transformers, which keep such
+    settings.
 
     It names no `pad_token_id`: CLIP and SigLIP pad with their end token, so padding does not tell a text that was cut.
     Gemma's tokenizer serves SigLIP 2, which saw its texts in lower case (arXiv 2502.14786): transformers 5 lowers
@@ -74,7 +75,7 @@ class _Uncut:
         self._lowers = "Gemma" in type(tokenizer).__name__
 
     def ids(self, texts: Sequence[str], **settings: Any) -> Any:
-        """What transformers makes of the texts."""
+        """The ids that transformers gives for the texts."""
         read = [text.lower() for text in texts] if self._lowers else list(texts)
         with self._lock:
             return self._inner(read, verbose=False, **settings)["input_ids"]
@@ -96,7 +97,7 @@ class _Uncut:
 
     @property
     def unk_token(self) -> str | None:
-        """The piece that stands for what the vocabulary does not have."""
+        """The piece for anything outside the vocabulary."""
         return self._inner.unk_token
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
@@ -106,7 +107,7 @@ class _Uncut:
 
 
 def read_offsets(tokenizer: Any, text: str) -> tuple[list[int], list[str], list[tuple[int, int]] | None]:
-    """What a tokenizer of transformers' makes of a text, without start, end, cutting and padding.
+    """The ids, pieces and offsets of a text by a transformers tokenizer, without start, end, cutting and padding.
 
     Returns:
         Ids, pieces as the vocabulary writes them, and the characters of each, None from a slow tokenizer.
@@ -159,6 +160,6 @@ def open_tokenizer(folder: Path, context_length: int, vocabulary: int) -> HfToke
 
 
 def wrapped(tokenizer: Any, context_length: int) -> HfTokenizer:
-    """A tokenizer of transformers' behind our convention; CLIP's with what its pieces say."""
+    """A transformers tokenizer with clipsight's interface; CLIP's also marks word ends."""
     byte_pairs = type(tokenizer).__name__ in _CLIP_CLASSES
     return (HfBytePairs if byte_pairs else HfTokenizer)(tokenizer, context_length)

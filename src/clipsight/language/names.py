@@ -1,4 +1,4 @@
-"""What to tell apart in a picture: classes, each with the words that stand for it.
+"""What to distinguish in a picture: classes, each with the words that stand for it.
 
 A text model knows words, a user thinks in classes: "person" may be "man", "woman" and "child" to the model. Every
 word is a query of its own, and a class is as likely at a pixel as the likeliest of its words.
@@ -19,10 +19,10 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """Classes and their queries; `parse_names` reads them from what a user writes.
+    """Classes and their queries; `parse_names` reads them from the user's input.
 
     Attributes:
-        classes: labels, no two alike. Their order is the order of label numbers.
+        classes: distinct labels. Their order is the order of label numbers.
         words: for each class its queries, at least one; they are what the text model reads.
         background: class 0 stands for everything that is none of the others.
 
@@ -82,14 +82,14 @@ class Names:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the label map should know: one sentence for each word of several classes."""
+        """Notes on the label map: one sentence for each word that stands for several classes."""
         return tuple(
             f"The word {word!r} stands for {' and '.join(map(repr, found))}: where it fits best, {found[0]!r} wins."
             for word, found in self.clashes.items()
         )
 
     def with_background(self, words: Iterable[str]) -> "Names":
-        """The same classes behind a background class of these words; warns of a word that is also a class's.
+        """The same classes, preceded by a background class of these words; warns if a class has the same word.
 
         Raises:
             ValueError: there is a background class already, or no words.
@@ -111,7 +111,7 @@ class Names:
 
 
 def parse_names(names: Names | Sequence[str] | Mapping[str, str | Sequence[str] | None]) -> Names:
-    """Classes from what a user writes.
+    """Read classes from the user's input.
 
     | written | class | queries |
     |---|---|---|

@@ -1,4 +1,4 @@
-"""What a tokenizer makes of a text before start, end and padding: ids, and the text that each stands for.
+"""How a tokenizer splits a text, without start, end and padding: ids, and the text behind each.
 
 | tokenizer | how it is read |
 |---|---|

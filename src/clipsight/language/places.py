@@ -1,4 +1,4 @@
-"""Where the characters of a cleaned text were in the text before it was cleaned.
+"""Map character positions of a cleaned text back to the original text.
 
 Tokenizers lower the case, join blanks, resolve HTML entities, drop punctuation, repair Unicode. Both texts are folded
 to what survives all that, and the folded texts are read side by side; where they differ, what stands between two common
@@ -31,7 +31,7 @@ _SURE = (3, 2, 1)
 
 
 def places(before: str, after: str, spans: Sequence[Place]) -> list[Place]:
-    """For places in the text after cleaning, places in the text before.
+    """Positions in the original text for positions in the cleaned text.
 
     Args:
         before, after: the two texts.

@@ -1,4 +1,4 @@
-"""Prompt templates: the sets that papers on CLIP name, and how a text fills them.
+"""Prompt templates: the sets named in papers on CLIP, and how texts are inserted into them.
 
 A template is a string with "{}" where the text goes. The wording is literal, "a origami" included: CLIP's published
 numbers were made with it. Sources: IN80 openai/CLIP (ImageNet prompts), CS85 xmed-lab/CLIP_Surgery, IN7 the seven
@@ -69,7 +69,7 @@ TEMPLATE_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def resolve_templates(templates: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The templates that an argument asks for; () means the texts as given.
+    """The templates given by an argument; () means the texts as given.
 
     Args:
         templates: None, the name of a set ("IN80", "CS85", "IN7", "CAR15", "GEM"), one template, or several.

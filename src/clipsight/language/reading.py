@@ -1,4 +1,4 @@
-"""Captions as a model reads them: token ids, what each stands for, and whose words the tokens are."""
+"""Captions as a model reads them: token ids, the text of each token, and the words they belong to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from clipsight.language.tokens import Tokenizer, check_tokens, tokenize
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReadCaption:
-    """A caption, encoded and aligned once for everybody who asks about its words.
+    """A caption, encoded and aligned once for all questions about its words.
 
     Attributes:
         ids: padded to the context.
@@ -40,7 +40,7 @@ class ReadCaption:
 
     @property
     def used(self) -> int:
-        """Positions up to the end token, which is the last that says anything."""
+        """Number of positions up to and including the end token."""
         return self.found.kinds.index("end") + 1 if "end" in self.found.kinds else len(self.ids)
 
     @cached_property
@@ -82,7 +82,7 @@ class ReadCaptions:
 
 
 def read_captions(tokenizer: Tokenizer | None, captions: Sequence[str], context: int) -> ReadCaptions:
-    """Read captions with a model's tokenizer; one that is cut is warned of, see `tokenize`.
+    """Read captions with a model's tokenizer, with a warning for any that is cut; see `tokenize`.
 
     Args:
         tokenizer: any that says which characters its tokens stand for; see `clipsight.language.pieces`.

@@ -1,7 +1,7 @@
-"""Tokens, words and phrases of a caption, each with its characters, and scores carried from one to the other.
+"""Tokens, words and phrases of a caption with their characters, and scores transferred between them.
 
-Places count characters of the caption as it was given; whatever a tokenizer does before it reads (lower case, blanks,
-HTML entities, repaired Unicode) is followed back by `places`. A token that lies in two words is divided among them by
+Places count characters of the caption as it was given; changes that a tokenizer makes first (lower case, blanks, HTML
+entities, repaired Unicode) are traced back by `places`. A token that lies in two words is divided among them by
 its characters, so that sums stay what they were.
 """
 
@@ -26,7 +26,7 @@ Merge = Literal["sum", "mean"]
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionTokens:
-    """What a model reads of a caption, position by position.
+    """What each token position of a caption stands for.
 
     Attributes:
         caption: the text as given; all places are in it.
@@ -56,7 +56,7 @@ class CaptionTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionPart:
-    """A word, a mark of punctuation or a phrase that a user asked for, written at `caption[start:end]`.
+    """A word, a punctuation mark or a requested phrase, written at `caption[start:end]`.
 
     The text of a word is as the model reads it: "Jerry's" for "Jerry&#39;s".
     """
@@ -104,7 +104,7 @@ def caption_tokens(tokenizer: Tokenizer, caption: str, ids: Int[Tensor, " S"]) -
 
 
 def caption_parts(found: CaptionTokens) -> tuple[CaptionPart, ...]:
-    """The words that the model sees of a caption, and the marks between them, in order.
+    """The words of a caption that the model sees, and the punctuation between them, in order.
 
     Words are those of `clipsight.roles.extract`: letters and digits, with apostrophes and hyphens inside. Marks are
     runs of whatever else is no blank. A word that the context cuts in two counts, with the characters that are seen.
@@ -123,7 +123,7 @@ def caption_parts(found: CaptionTokens) -> tuple[CaptionPart, ...]:
 
 
 def find_phrases(caption: str, asked: Sequence[str | Place]) -> tuple[CaptionPart, ...]:
-    """Phrases of a caption, given in words or by their characters.
+    """Phrases of a caption, given as text or as character positions.
 
     Args:
         caption: the text.
@@ -145,7 +145,7 @@ def find_phrases(caption: str, asked: Sequence[str | Place]) -> tuple[CaptionPar
 
 
 def shares(found: CaptionTokens, parts: Sequence[CaptionPart]) -> Float[Tensor, "P S"]:
-    """Which share of each token lies in each part, by characters that are no blanks.
+    """The share of each token that lies in each part, by characters other than blanks.
 
     Over the words and marks of `caption_parts` a text token's shares sum to 1; start, end and padding have none. A
     token without characters goes with the character after it, or the last one seen.

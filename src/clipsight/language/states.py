@@ -1,4 +1,4 @@
-"""Prompts that say in what state a thing is: the two poles, whole and damaged, of AnoCLIP.
+"""Prompts for the state of a thing: AnoCLIP's two sets, intact and damaged.
 
 Wording of the 22 frames, 7 + 7 states and domain words: hq-deng/AnoVL at 3a70bfd (arXiv 2308.15939); "a abnormal" is
 theirs. A prompt is frame ∘ state ∘ name, frames outermost: 22 · 3 · 7 = 462 prompts a pole.
@@ -45,7 +45,7 @@ Encode = Callable[[Sequence[str]], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class StatePrompts:
-    """The prompts of both poles, and the words they were made of."""
+    """The prompts of both states, and the words that they were made from."""
 
     name: str
     normal: tuple[str, ...]
@@ -91,7 +91,7 @@ def state_prompts(
     abnormal: Sequence[str] | None = None,
     names: Mapping[str, str] = NAMES,
 ) -> StatePrompts:
-    """All prompts that call a thing normal, and all that call it damaged.
+    """All prompts that describe a thing as normal, and all that describe it as damaged.
 
     Args:
         name: what the picture shows, such as "bottle".
@@ -132,7 +132,7 @@ def state_prompts(
 
 @torch.no_grad()
 def encode_poles(encode: Encode, prompts: StatePrompts) -> Poles:
-    """Features of both poles: the mean of the prompts' features as the model gives them, then unit length.
+    """Features of both states: the mean of the prompts' unnormalised features, scaled to unit length.
 
     Longer features weigh more, unlike in the usual ensemble (`encode_texts`), which normalises first.
 

@@ -1,4 +1,4 @@
-"""From texts to token ids: what is refused, what is cut, and that a cut is said."""
+"""From texts to token ids: which texts are refused, which are cut, and the warning for a cut."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ _LONGEST_WORD = 10_000
 
 
 def check_texts(texts: Sequence[str], tokenizer: Tokenizer | None = None) -> tuple[str, ...]:
-    """The texts of a user, checked; with a tokenizer also that it finds words in each of them, and only words.
+    """Check the user's texts; with a tokenizer, also that each consists of words and only words.
 
     Raises:
         TypeError: one string instead of a list, or something that is not a string in it.
@@ -70,7 +70,7 @@ def _check_tokens(text: str, tokenizer: Tokenizer) -> None:
 
 
 def check_tokens(text: str, tokens: Sequence[int], tokenizer: Tokenizer) -> None:
-    """Refuse a text by its own tokens, start and end left out: none, or special tokens of the model among them."""
+    """Refuse a text with no tokens of its own, or with special tokens of the model among them."""
     if not len(tokens):
         raise ValueError(f"the tokenizer finds nothing in the text {_quoted(text)}: {_NO_WORD}")
     special = set(getattr(tokenizer, "all_special_ids", ())).intersection(tokens)
@@ -117,7 +117,7 @@ def tokenize(tokenizer: Tokenizer | None, texts: Sequence[str], context: int) ->
 
 
 def dropped_tails(tokenizer: Tokenizer, texts: Sequence[str], context: int) -> tuple[str, ...]:
-    """For each text the words that the context cuts off, "" where nothing is; lower case where the tokenizer lowers."""
+    """The words of each text that the context cuts off, "" for none; in lower case if the tokenizer lowers."""
     tails = _tails(tokenizer, texts, tokenizer(list(texts), context_length=context), context)
     return tuple(tails.get(index, "") for index in range(len(texts)))
 

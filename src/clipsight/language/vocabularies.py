@@ -1,4 +1,4 @@
-"""The names of the eight data sets that open-vocabulary segmentation is measured on, as published programs write them.
+"""Class names of the eight data sets of open-vocabulary segmentation, as in the published programs.
 
 They are in `clipsight/assets/vocabularies.toml`, with their sources.
 """

@@ -1,4 +1,4 @@
-"""Reading any picture into eight-bit sRGB, upright, or refusing it in one sentence that names it."""
+"""Read any picture as upright 8-bit sRGB, or refuse it with an error that names it."""
 
 from .decoding import refusing_broken
 from .listing import is_picture_file, picture_files

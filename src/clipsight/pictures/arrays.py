@@ -1,4 +1,4 @@
-"""Pictures that come as arrays."""
+"""Pictures given as arrays."""
 
 import numpy as np
 from PIL import Image

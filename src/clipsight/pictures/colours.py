@@ -1,4 +1,4 @@
-"""Colours by the profile that a picture carries, brought to sRGB: what screens show and models were trained on."""
+"""Convert colours from a picture's own profile to sRGB, which screens show and models were trained on."""
 
 import io
 from functools import lru_cache

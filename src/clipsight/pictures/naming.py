@@ -1,4 +1,4 @@
-"""A file's name inside a sentence."""
+"""How to write a file's name in a sentence."""
 
 _LONGEST = 300
 

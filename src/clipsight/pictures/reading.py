@@ -1,4 +1,4 @@
-"""From what a user calls a picture to a Pillow image, and what is said where there is none."""
+"""Open what the user gives as a picture with Pillow, or explain why it is not one."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Rows of tables, lists, lines of JSON and lines of text; a malformed one is named and counted, never lost."""
+"""Records from tables, lists, lines of JSON and lines of text; malformed ones are reported and counted."""
 
 from clipsight.records.columns import (
     CAPTION,

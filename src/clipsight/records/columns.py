@@ -1,4 +1,4 @@
-"""The columns that files of captions have, whatever they are called, and the pictures that they name."""
+"""The columns of caption files under their various names, and the pictures that they refer to."""
 
 import ntpath
 import os.path

@@ -1,4 +1,4 @@
-"""Elements of JSON files and lines of JSON; what Python's reader takes silently or stops at is named instead."""
+"""Elements of JSON files and lines of JSON, with errors where Python's reader is silent or stops."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Texts one a line; only line feeds and carriage returns end a line, as in an editor."""
+"""Texts, one per line; only line feeds and carriage returns end a line, as in an editor."""
 
 from collections.abc import Iterator
 from pathlib import Path

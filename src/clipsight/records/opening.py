@@ -1,4 +1,4 @@
-"""Text files in any of the common encodings, and the reason why a file is no text."""
+"""Open text files in any of the common encodings, or explain why a file is not text."""
 
 import codecs
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One record of an annotation file, what may be asked of it, and the name of one that cannot be read."""
+"""One record of an annotation file, typed access to its fields, and errors that name the record."""
 
 from dataclasses import dataclass
 from typing import Any

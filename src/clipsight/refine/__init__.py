@@ -1,4 +1,4 @@
-"""Maps made better by the picture or by the patches' own likeness: pure functions, no model in sight."""
+"""Refine maps by the picture or by the similarity of patches: pure functions, independent of any model."""
 
 from clipsight.refine.box import smooth_box
 from clipsight.refine.cluster_vote import (

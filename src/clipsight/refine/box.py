@@ -1,4 +1,4 @@
-"""Box smoothing: every cell takes the mean of its neighbourhood."""
+"""Box smoothing: replace every cell by the mean of its neighbourhood."""
 
 from jaxtyping import Float
 from torch import Tensor

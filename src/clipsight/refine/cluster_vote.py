@@ -1,4 +1,4 @@
-"""Cluster vote: patches that correlate alike form a region, and a region takes its most frequent label.
+"""Cluster vote: patches with similar correlations form a region, which takes its most frequent label.
 
 The clusters come from the correlation of the patches' tokens, not from the texts. Source: CLIPtrase
 (arXiv 2407.08268), leaves162/CLIPtrase at 2b7de61, whose vote takes square pictures only; here any grid.
@@ -25,7 +25,7 @@ _CHUNK = 16
 
 
 def denoise_correlation(correlation: Float[Tensor, "B S S"], *, prefix: int = 1) -> Float[Tensor, "B N N"]:
-    """Correlation of the patches with what every patch shares with the class token taken away, in float32.
+    """Correlation of the patches, minus what every patch shares with the class token, in float32.
 
     M'_ij = max(0, M_ij - M_cj): the class token's row is subtracted from each patch's row.
 
@@ -61,7 +61,7 @@ def cluster_patches(rows: Float[Tensor, "N M"], *, eps: float, min_samples: int)
 
 
 def auto_radius(rows: Float[Tensor, "N M"], *, min_samples: int = _AUTO_SAMPLES) -> float:
-    """A radius for `cluster_patches` that suits these rows, whatever the model and the size. The rule is ours.
+    """A radius for `cluster_patches` that suits these rows, for any model and size. The rule is our own.
 
     The distances of all points to their (min_samples - 1)-th neighbour, sorted, are a curve; the radius is its knee,
     the place farthest below the straight line between its ends, and not less than its median, so that at least half
@@ -100,7 +100,7 @@ def cluster_vote(
     gate: Float[Tensor, "B T"] | None = None,
     background: int | None = None,
 ) -> Int[Tensor, "B H W"]:
-    """A label for each pixel, the same within each region of patches that correlate alike.
+    """A label for each pixel, the same within each region of patches with similar correlations.
 
     Scores are resized bilinearly, the best text taken at each pixel, and each region of `region_map` given its most
     frequent label. Where DBSCAN finds no cluster the labels stay as they were.
@@ -163,7 +163,7 @@ def region_map(
 
 
 def vote(labels: Int[Tensor, "H W"], regions: Int[Tensor, "H W"]) -> Int[Tensor, "H W"]:
-    """Labels of which each region has only its most frequent one; pixels of region -1 keep theirs."""
+    """Labels where each region has its most frequent one; pixels of region -1 keep theirs."""
     voted = labels.clone()
     for region in regions.unique():
         if region >= 0:

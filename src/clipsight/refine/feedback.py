@@ -1,4 +1,4 @@
-"""Semantic feedback: what a first segmentation says about which patches belong together.
+"""Semantic feedback: which patches belong together according to a first segmentation.
 
 The map re-enters the last block's attention in a second pass. Source: SFR of ResCLIP (arXiv 2411.15851),
 yvhangyang/ResCLIP at 0e085f7; the released program takes one picture at a time and holds N² lines of all their steps.
@@ -24,7 +24,7 @@ def feedback_map(
     threshold: float,
     path: bool = True,
 ) -> tuple[Int[Tensor, "B h w"], Float[Tensor, "B N N"]]:
-    """The labels of the patches after a first pass, and the semantic map made of them.
+    """The labels of the patches after a first pass, and the semantic map computed from them.
 
     Cosines are resized to the picture, refined by `pamr` (10 rounds, dilations 8 and 16) and turned into
     probabilities; then `patch_labels` and `semantic_map`.
@@ -80,7 +80,7 @@ def patch_labels(
 def semantic_map(
     labels: Int[Tensor, "B h w"], *, path: bool = True, whole_line: bool = False, sigma: float = 5.0
 ) -> Float[Tensor, "B N N"]:
-    """How far each patch should look at each other one, by their labels; rows sum to 1, float32.
+    """How much each patch should attend to each other patch, by their labels; rows sum to 1, float32.
 
         S_ij = 1 where i and j have one label, else 0; times exp(-c_ij / max c) where the line from i to j leaves it,
 

@@ -1,4 +1,4 @@
-"""Upsampling maps with the picture as the guide: the guided filter and joint bilateral upsampling.
+"""Upsample maps with the picture as a guide: the guided filter and joint bilateral upsampling.
 
 Both draw a coarse map towards the edges of the picture and leave constant maps as they are. The guided filter
 (He, Sun and Tang, IEEE TPAMI 35(6), 2013) fits map = a·picture + b in every window, so it may leave the range of the
@@ -77,7 +77,7 @@ def bilateral_upsample(
     tolerance: float | int = 0.6,
     chunk: int = 16,
 ) -> Float[Tensor, "B T H W"]:
-    """Maps at the size of the picture, each pixel taking the values of near cells whose colour is like its own.
+    """Maps at the size of the picture; each pixel takes the values of nearby cells of similar colour.
 
     weight of cell c at pixel x  ∝  exp(-|x - c|² / 2 spread²) · exp(-|colour(x) - mean colour(c)|² / 2 tolerance²)
 

@@ -1,4 +1,4 @@
-"""Maps and labels inside masks that somebody else made: one vote, or one mean, for each mask.
+"""Maps and labels inside given masks: one vote, or one mean, per mask.
 
 Masks come from the caller, for instance from a promptable segmenter; `sam_masks` asks SAM or SAM 2 through
 transformers, where that is installed. A mask whose pixels do not agree can be refused: then the coarse labels stand
@@ -113,7 +113,7 @@ def mask_mean(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamMasks:
-    """Candidate masks of one object, best first: what a segmenter made of some points."""
+    """Candidate masks of one object, best first, made by a segmenter from points."""
 
     masks: Bool[Tensor, "M H W"]
     scores: Float[Tensor, " M"]  # what the segmenter itself thinks of each, about its overlap with the truth
@@ -128,7 +128,7 @@ def sam_masks(
     device: str | torch.device = "cpu",
     loaded: Sequence[Any] | None = None,
 ) -> SamMasks:
-    """Masks of the thing that these points mark, by SAM or SAM 2 through transformers.
+    """Masks of the object marked by these points, by SAM or SAM 2 through transformers.
 
     Args:
         image: RGB.

@@ -1,4 +1,4 @@
-"""Pixel-adaptive mask refinement: maps take the values of the neighbours that look alike in the picture.
+"""Pixel-adaptive mask refinement: average maps over neighbours that look similar in the picture.
 
 The weights come from the picture alone, so they are made once and used for every map and every round. Source: PAMR
 (arXiv 2005.08104) as it stands in wangf3014/SCLIP at b56bd30, shared by the programs of that family.
@@ -23,7 +23,7 @@ def pamr(
     dilations: Sequence[int] = (8, 16),
     chunk: int = 16,
 ) -> Float[Tensor, "B T H W"]:
-    """Maps at the size of the picture, drawn towards its edges.
+    """Maps at the size of the picture, aligned with its edges.
 
     At pixel x, with neighbour n at one of the eight compass directions times a dilation,
 

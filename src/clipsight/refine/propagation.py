@@ -1,4 +1,4 @@
-"""Text-aware Laplacian propagation: scores flow between neighbouring cells that look and read alike.
+"""Text-aware Laplacian propagation: scores spread between neighbouring cells with similar colours and texts.
 
 One linear system for each picture, solved for all texts together. Source: TLP of PEARL (arXiv 2603.21528),
 PGSmall/PEARL at c26062b.
@@ -23,7 +23,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def text_coupling(texts: Float[Tensor, "T E"]) -> Float[Tensor, "T T"]:
-    """How much each text shares with each other text; rows sum to 1, the own text weighs most.
+    """How similar each text is to each other text; rows sum to 1, and the text itself has the largest weight.
 
     softmax over the rows of t·t' / 0.5, plus 10 on the diagonal, rows divided by their sums.
 
@@ -102,7 +102,7 @@ class _System:
     right: Float[Tensor, "B 1 h w2"]
 
     def __call__(self, x: Float[Tensor, "B T h w"]) -> Float[Tensor, "B T h w"]:
-        """The operator on every map alike."""
+        """The operator, applied to every map."""
         down, right = self.down * x.diff(dim=-2), self.right * x.diff(dim=-1)
         return (
             self.confidence * x

@@ -181,9 +181,9 @@ class Interaction(Shown):
         return torch.einsum("wyx,y,x->w", self.word_maps, rows, columns)
 
     def centred(self) -> "Interaction":
-        """The same with what all tokens have alike at a patch taken out: where a word differs from the others.
+        """The same, minus what all tokens have in common at a patch: where a word differs from the others.
 
-        What was taken out is a rest of its own, so that the sum stays.
+        What was subtracted is a separate remainder, so that the sum does not change.
         """
         mean = self.matrix.mean(0)
         matrix = self.matrix - mean

@@ -1,4 +1,4 @@
-"""An interaction as a sheet, as a page, and as notebooks show it."""
+"""An interaction as a sheet, as a page, and in notebooks."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and the two exact formats: npz and JSON numbers."""
+"""Write files that are either complete or absent, and the two exact formats: npz and JSON numbers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Masks in the forms that other programs read: palette PNG, run lengths, polygons."""
+"""Masks in the formats of other programs: palette PNG, run lengths, polygons."""
 
 import io
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""How a result was made: everything needed to make it again, as plain data."""
+"""How a result was made: everything needed to reproduce it, as plain data."""
 
 import json
 from collections.abc import Mapping

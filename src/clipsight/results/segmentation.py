@@ -102,7 +102,7 @@ class Segmentation(Shown):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Fallbacks, limits and what was taken out, one plain sentence each."""
+        """Fallbacks, limits and what was removed, one plain sentence each."""
         return self.provenance.notes
 
     @property

@@ -1,4 +1,4 @@
-"""The answer to "which words of this sentence does the picture bear out, and where?"."""
+"""The answer to "which words of this sentence does the picture support, and where?"."""
 
 import operator
 import os
@@ -83,7 +83,7 @@ class SentenceView(Shown):
                 )
 
     def __repr__(self) -> str:
-        """The sentence and the words that the picture bears out most."""
+        """The sentence and the words that the picture supports most."""
         best = ", ".join(f"{word} {number(score)}" for word, score in self.top(3))
         return f"SentenceView({printable(self.sentence)[:60]!r}: {best}; {self.provenance.method})"
 

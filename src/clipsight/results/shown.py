@@ -1,4 +1,4 @@
-"""What every result does in a terminal and in a notebook."""
+"""How every result is displayed in a terminal and in a notebook."""
 
 import os
 import sys

@@ -48,7 +48,7 @@ class WordScore:
     """A word, a mark of punctuation or a phrase with its score; `caption[start:end]` is its text.
 
     Attributes:
-        text, start, end: what it is, and its characters in the caption.
+        text, start, end: the word, and its characters in the caption.
         score: raw and signed, in the attribution's `unit`.
         role: "object", "attribute", "relation" or "other"; "" where roles were not asked for.
         tokens: positions of the tokens it takes, also those that it shares with its neighbour.

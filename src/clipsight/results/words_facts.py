@@ -1,4 +1,4 @@
-"""A word attribution in plain facts, as drawings, pages and terminals show it.
+"""A word attribution as plain facts, for drawings, pages and terminals.
 
 Colour alone says nothing there: roles have marks of their own, and every number stands beside its bar.
 """

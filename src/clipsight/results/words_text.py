@@ -1,4 +1,4 @@
-"""A caption whose words have scores, for terminals: the caption in colour, and a row for each word."""
+"""A caption with word scores, for terminals: the caption in colour, and one row per word."""
 
 from typing import TYPE_CHECKING
 

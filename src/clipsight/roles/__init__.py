@@ -1,1 +1,1 @@
-"""What the words of a caption do: objects, attributes, relations, and foils made from them."""
+"""The roles of a caption's words: objects, attributes and relations; and foils made from them."""

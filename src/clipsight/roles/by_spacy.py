@@ -1,4 +1,4 @@
-"""Roles from a spaCy pipeline: parts of speech and, where it has a parser, dependencies.
+"""Roles from a spaCy pipeline: from parts of speech and, if it has a parser, dependencies.
 
 Dependency labels are those of spaCy's own English pipelines (nsubj, dobj, prep, pobj, amod, acl, relcl …). Fixed
 phrases ("in front of", "hot dog", "in half") are taken as the rules take them, since no parser has one word for

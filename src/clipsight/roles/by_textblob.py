@@ -1,4 +1,4 @@
-"""Roles from TextBlob's parts of speech: nouns, adjectives, verbs and prepositions, and nothing cleverer.
+"""Roles from TextBlob's parts of speech only: nouns, adjectives, verbs and prepositions.
 
 TextBlob's usual tagger and tokenizer need corpora that are downloaded. Its `PatternTagger` does not: the lexicon
 and rules of the Pattern project lie in TextBlob's own package, so this works offline once TextBlob is installed.

@@ -1,4 +1,4 @@
-"""The roles of a record's caption: those of its own columns, or what an extractor finds."""
+"""The roles of a record's caption: from its own columns, or from an extractor."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from clipsight.roles.extract import CaptionRoles, extract_roles
 
 
 def row_roles(row: Row, caption: str, extractor: str) -> CaptionRoles:
-    """The roles of a row's caption: its own under "column", else what an extractor finds.
+    """The roles of a row's caption: its own with "column", otherwise those an extractor finds.
 
     Raises:
         BadRow: roles that do not fit the caption.

@@ -1,4 +1,4 @@
-"""Object, attribute and relation words of a caption, by whichever extractor is asked.
+"""Object, attribute and relation words of a caption, found by any of the extractors.
 
 | extractor | what it needs | links and relations |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Faults of grammar that a change can bring into a caption: articles, number, agreement, words said twice."""
+"""Grammar mistakes that a change can cause in a caption: articles, number, agreement, repeated words."""
 
 from clipsight.roles.foil_sentence import Sentence
 from clipsight.roles.inflection import article
@@ -13,7 +13,7 @@ _HOLDS_SINGULAR_OF_MANY = frozenset(["few", "couple", "dozen", "lot", "great", "
 
 
 def faults(caption: str | Sentence) -> tuple[str, ...]:
-    """What is wrong with the grammar, as far as words and their order tell; () when nothing was found.
+    """Grammar mistakes that show in the words and their order; () if none is found.
 
     Example:
         >>> faults("a apple and two dog")

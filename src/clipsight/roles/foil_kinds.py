@@ -1,4 +1,4 @@
-"""The changes that can make a foil of each kind, in random order; whether they read well is for `foils` to say."""
+"""The changes that make a foil of each kind, in random order; `foils` decides whether they read well."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +52,7 @@ def _named(sentence: Sentence, head: int) -> bool:
 
 
 def replace_objects(sentence: Sentence, rng: random.Random) -> Candidates:
-    """An object by another of its group, in the same number."""
+    """Replace an object with another of its group, in the same number."""
     told = not _PRONOUNS_OF_ONE.isdisjoint(sentence.lower)
     for head in _shuffled(sentence.heads, rng):
         first, noun, many = sentence.noun_start(head), sentence.noun(head), sentence.plural(head)
@@ -80,7 +80,7 @@ def plural_phrase(noun: str) -> str:
 
 
 def replace_attributes(sentence: Sentence, rng: random.Random) -> Candidates:
-    """An attribute by one that excludes it."""
+    """Replace an attribute with one that excludes it."""
     of = dict(sentence.roles.links)
     for i in _shuffled(sentence.roles.numbers("attribute"), rng):
         noun = lexicon().noun_of.get(sentence.lower[of[i]], "") if i in of else ""
@@ -97,7 +97,7 @@ def _skin(sentence: Sentence, attribute: int, thing: int | None) -> bool:
 
 
 def replace_relations(sentence: Sentence, rng: random.Random) -> Candidates:
-    """A preposition by its opposite, or a verb by another that is built like it."""
+    """Replace a preposition with its opposite, or a verb with another of the same construction."""
     relations = list(sentence.roles.relations)
     for relation in rng.sample(relations, len(relations)):
         for i in rng.sample(relation.words, len(relation.words)):
@@ -144,7 +144,7 @@ def _other_verb(
 
 
 def swap_objects(sentence: Sentence, rng: random.Random) -> Candidates:
-    """Subject and object of a relation change places, with all that qualifies them."""
+    """Swap subject and object of a relation, with all their attributes."""
     relations = [r for r in sentence.roles.relations if r.subject is not None and r.object is not None]
     if "PR" in sentence.tags:
         return
@@ -189,7 +189,7 @@ def _exchange(sentence: Sentence, one: tuple[int, int], other: tuple[int, int]) 
 
 
 def swap_attributes(sentence: Sentence, rng: random.Random) -> Candidates:
-    """The attributes of two objects change places; those of one kind first."""
+    """Swap the attributes of two objects; those of the same kind first."""
     links = [link for link in sentence.roles.links if _movable(sentence, *link)]
     pairs = [(x, y) for x in links for y in links if x[0] < y[0] and x[1] != y[1]]
     pairs = rng.sample(pairs, len(pairs))
@@ -231,7 +231,7 @@ def _same_kind(sentence: Sentence, one: int, other: int) -> bool:
 
 
 def add_objects(sentence: Sentence, rng: random.Random) -> Candidates:
-    """A thing more beside one that no verb has to agree with."""
+    """Add an object next to one that no verb has to agree with."""
     told = not _PRONOUNS_OF_ONE.isdisjoint(sentence.lower)
     for head in _shuffled(sentence.heads, rng):
         first, last = sentence.start(head), sentence.end(head)
@@ -265,7 +265,7 @@ def _followed_by_comma(sentence: Sentence, last: int) -> bool:
 
 
 def add_attributes(sentence: Sentence, rng: random.Random) -> Candidates:
-    """A quality more for an object that has none of its kind."""
+    """Add an attribute to an object that has none of its kind."""
     for head in _shuffled(sentence.heads, rng):
         first = sentence.start(head)
         present = frozenset(sentence.lower[a] for a, thing in sentence.roles.links if thing == head)

@@ -1,4 +1,4 @@
-"""A caption as foils need it: where a noun's phrase begins and ends, its number, and changing the text."""
+"""A caption as foils need it: the extent and number of noun phrases, and edits of the text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,12 +150,12 @@ class Sentence:
         return self.words[first].start, self.words[last].end
 
     def replace(self, first: int, last: int, text: str) -> TextEdit:
-        """Other text for some words, large or small as they were."""
+        """Replace some words by other text, keeping the capitals."""
         start, end = self.span(first, last)
         return TextEdit(start, end, self.cased(text, first))
 
     def insert(self, before: int, text: str) -> list[TextEdit]:
-        """Words put before word i; the large letter of a sentence's first word goes over to them."""
+        """Insert words before word i; they take over the capital of a sentence's first word."""
         word = self.words[before]
         edits = [TextEdit(word.start, word.start, f"{self.cased(text, before)} ")]
         first = (

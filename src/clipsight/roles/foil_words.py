@@ -1,4 +1,4 @@
-"""What may stand in the place of a word to make a caption false: the groups of `assets/words/foils.txt`."""
+"""Words that can replace a word to make a caption false: the groups in `assets/words/foils.txt`."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -50,18 +50,18 @@ def _same() -> dict[str, frozenset[str]]:
 
 
 def mentioned(phrase: str, lemmas: frozenset[str]) -> bool:
-    """Whether a caption with these words speaks of the thing already, maybe by another name."""
+    """Whether a caption with these words already mentions the thing, perhaps by another name."""
     same = _same()
     return any(not lemmas.isdisjoint(same.get(word, frozenset()) | {word}) for word in phrase.split())
 
 
 def other_objects(phrase: str, lemmas: frozenset[str], rng: random.Random) -> list[str]:
-    """Things of the group of a noun (singular, several words for a compound) that the caption does not speak of."""
+    """Things of the group of a noun (singular; several words for a compound) that the caption does not mention."""
     return _others("object", phrase, lemmas, rng)
 
 
 def other_stuff(noun: str, lemmas: frozenset[str], rng: random.Random) -> list[str]:
-    """As `other_objects`, for what is not counted ("snow")."""
+    """As `other_objects`, for uncountable nouns ("snow")."""
     return _others("mass", noun, lemmas, rng)
 
 
@@ -72,7 +72,7 @@ def _others(kind: str, word: str, lemmas: frozenset[str], rng: random.Random) ->
 
 
 def objects_to_add(phrase: str, lemmas: frozenset[str], rng: random.Random) -> list[str]:
-    """Things that may be named beside this one; of its own group first."""
+    """Things that can be named together with this one; those of its own group first."""
     own = other_objects(phrase, lemmas | set(phrase.split()), rng)
     rest = [word for group in _ANYTHING for word in _groups("object")[group]]
     return own + [
@@ -81,7 +81,7 @@ def objects_to_add(phrase: str, lemmas: frozenset[str], rng: random.Random) -> l
 
 
 def attributes_to_add(noun: str, present: frozenset[str], rng: random.Random) -> list[str]:
-    """Qualities that a noun may be given besides those it has; none of a kind that it has already."""
+    """Attributes that a noun can get in addition to its own; none of a kind that it already has."""
     kind = lexicon().kind(noun)
     choices = _OF_THE_LIVING.get(kind, _SIZES_AND_COLOURS)
     taken = {name for word in present for name in lexicon().adjective_kinds.get(word, ())}
@@ -90,7 +90,7 @@ def attributes_to_add(noun: str, present: frozenset[str], rng: random.Random) ->
 
 
 def other_attributes(word: str, noun: str, lemmas: frozenset[str], rng: random.Random) -> list[str]:
-    """Qualities that exclude this one, for a noun (singular)."""
+    """Attributes that exclude this one, for a noun (singular)."""
     members = next((words for words in _groups("attribute").values() if word in words), ())
     left = [m for m in members if m != word and m not in lemmas]
     alive = lexicon().kind(noun) in _OF_THE_LIVING
@@ -109,7 +109,7 @@ def other_relations(words: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def other_verbs(verb: str, takes_object: bool, alive: bool, rng: random.Random) -> list[str]:
-    """Base forms of verbs that exclude this one and are built like it.
+    """Base forms of verbs that exclude this one and have the same construction.
 
     Args:
         verb: base form.

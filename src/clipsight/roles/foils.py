@@ -26,7 +26,7 @@ _MOST_TRIED = 40
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionFoil:
-    """A caption and one that says something else.
+    """A caption and a false version of it.
 
     Attributes:
         caption: as given.

@@ -1,4 +1,4 @@
-"""Roles that the user has already: places in the caption, or lists of words such as data sets keep in columns."""
+"""Roles that the user supplies: character positions, or lists of words as in columns of data sets."""
 
 import ast
 import json
@@ -29,7 +29,7 @@ def roles_from_column(
     links: Sequence[tuple[int, int]] = (),
     relations: Sequence[tuple[int | None, Sequence[int], int | None]] = (),
 ) -> CaptionRoles:
-    """Roles from what a data set says.
+    """Roles from a data set's own column.
 
     Args:
         caption: the text that the places count in.

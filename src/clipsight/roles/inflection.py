@@ -1,4 +1,4 @@
-"""How English words change their form: plurals, verb forms, "a" or "an"."""
+"""English inflection: plurals, verb forms, "a" or "an"."""
 
 from functools import cache
 from typing import NamedTuple
@@ -35,7 +35,7 @@ def _irregular(section: str) -> dict[str, list[str]]:
 
 
 def plural(noun: str) -> str:
-    """The plural of a singular noun; words such as "sheep" and "scissors" stay as they are.
+    """The plural of a singular noun; words such as "sheep" and "scissors" do not change.
 
     Example:
         >>> plural("bus"), plural("wolf"), plural("sheep")

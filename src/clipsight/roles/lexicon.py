@@ -1,4 +1,4 @@
-"""The words that the rules know: nouns, verbs, adjectives and adverbs of captions, with all their forms.
+"""The word lists of the rules: nouns, verbs, adjectives and adverbs of captions, with all their forms.
 
 The lists are in `clipsight/assets/words`. They were written for clipsight from general knowledge of English, and then
 checked for gaps against the vocabulary of SugarCrepe's captions (photos of the role measure's test half left out). A
@@ -16,7 +16,7 @@ from clipsight.roles.word_files import by_word, sections, version_of_words
 
 @dataclass(frozen=True, kw_only=True)
 class Lexicon:
-    """What is known of words; all keys are in lower case.
+    """What the word lists contain; all keys are in lower case.
 
     Attributes:
         tags: form -> the parts of speech it can be, as `rules_tags` names them.
@@ -39,7 +39,7 @@ class Lexicon:
     version: str
 
     def kind(self, word: str) -> str:
-        """The likeliest kind of a noun in whatever number, "" for words that are no noun of the lists."""
+        """The most likely kind of a noun, singular or plural; "" for words that are not nouns of the lists."""
         return self.noun_kinds.get(self.noun_of.get(word, ""), ("",))[0]
 
     def adjective_is(self, word: str, *kinds: str) -> bool:

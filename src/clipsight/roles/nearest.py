@@ -1,4 +1,4 @@
-"""Links and relations for extractors that only tag: to the nearest noun in the order of the caption."""
+"""Links and relations for extractors that only tag: each word belongs to the nearest noun."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from clipsight.roles.schema import Role, RoleRelation
 
 
 def nearest_links(roles: Sequence[Role]) -> tuple[tuple[int, int], ...]:
-    """Each attribute with the last noun of the next run of nouns, or, where none follows, with the noun before it."""
+    """Link each attribute to the last noun of the next run of nouns or, if none follows, to the noun before it."""
     heads = _heads(roles)
     found = []
     for i, role in enumerate(roles):

@@ -1,4 +1,4 @@
-"""Which word of a caption does what: one schema for every extractor, with places in the caption as it was given."""
+"""The roles of a caption's words: one schema for every extractor, with positions in the original caption."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class RoleWord:
 
 @dataclass(frozen=True, kw_only=True)
 class RoleRelation:
-    """A relation and what it joins, by word number: "man [riding] horse".
+    """A relation and the words that it connects, by word number: "man [riding] horse".
 
     Attributes:
         subject: head word of the subject, None when the caption names none.
@@ -124,7 +124,7 @@ class CaptionRoles:
         return tuple(found)
 
     def mask(self, tokens: Sequence[Span], *roles: Role) -> tuple[bool, ...]:
-        """Which tokens lie, with at least one character, in a word with one of these roles.
+        """Which tokens overlap, by at least one character, a word with one of these roles.
 
         Args:
             tokens: places of tokens in the same caption; an empty span (a start or end token) is in no word.
@@ -138,7 +138,7 @@ class CaptionRoles:
         return tuple(self.words[i].text for i in self.numbers(*roles))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers for JSON; `from_dict` reads them."""
+        """Plain lists and numbers for JSON, for `from_dict`."""
         return {
             "caption": self.caption,
             "words": [[w.text, w.start, w.end] for w in self.words],
@@ -151,7 +151,7 @@ class CaptionRoles:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "CaptionRoles":
-        """What `to_dict` wrote.
+        """Read the output of `to_dict`.
 
         Raises:
             ValueError: something is missing, or does not fit.

@@ -41,7 +41,7 @@ def word_set(name: str, section: str, separator: str | None = None) -> frozenset
 
 
 def by_word(listed: Sections) -> dict[str, tuple[str, ...]]:
-    """Entry -> the sections it stands in, in the order of the file."""
+    """Entry -> the sections that contain it, in the order of the file."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for section, words in listed.items():
         for word in words:

@@ -1,4 +1,4 @@
-"""Which contrast is taken when a user leaves the choice open, and what counts as the same name."""
+"""Which contrast to use if the user does not choose one, and which names count as the same."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ LABELS_FROM = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenContrast:
-    """A contrast that was decided on; `names` are the distractors of the kind "names"."""
+    """The chosen contrast; `names` are the distractors of the kind "names"."""
 
     kind: ContrastKind
     names: tuple[str, ...] = ()
@@ -68,11 +68,11 @@ def choose_contrast(
 
 
 def bare(text: str) -> str:
-    """A text without case, article and blanks at its ends, to tell whether two texts name the same thing."""
+    """A text in lower case without article and outer blanks, to test whether two texts name the same thing."""
     return re.sub(r"^(an?|the)\s+", "", text.strip().lower())
 
 
 def same_names(texts: Sequence[str], names: Sequence[str]) -> Bool[Tensor, "T M"]:
-    """Which texts and names are the same thing, articles and case apart."""
+    """Which texts and names mean the same thing, ignoring articles and case."""
     known = [bare(name) for name in names]
     return torch.tensor([[one == name for name in known] for one in map(bare, texts)])

@@ -1,4 +1,4 @@
-"""Taking away what a map says about every text alike: CLIP Surgery's feature surgery and its relatives.
+"""Subtract what a map has in common for all texts: CLIP Surgery's feature surgery and similar contrasts.
 
 A raw CLIP map is dominated by a part that is common to all texts. It is estimated from other texts (the labels
 themselves, distractors) or from the empty prompt, and subtracted. Source: arXiv 2304.05653, xmed-lab/CLIP_Surgery at
@@ -23,7 +23,7 @@ _TEMPERATURE = 2.0
 def feature_surgery(
     patches: Float[Tensor, "B h w E"], pooled: Float[Tensor, "B E"], texts: Float[Tensor, "T E"]
 ) -> Float[Tensor, "B T h w"]:
-    """Maps of each text with what all the texts share taken away.
+    """Maps of each text, minus what all texts have in common.
 
     With cosines C and the weights w = p / mean(p), p = softmax over texts of twice the pooled cosines, the maps are
 
@@ -55,7 +55,7 @@ def feature_surgery(
 def subtract_empty(
     patches: Float[Tensor, "B h w E"], texts: Float[Tensor, "T E"], empty: Float[Tensor, "*one E"]
 ) -> Float[Tensor, "B T h w"]:
-    """Maps of each text with the map of the empty prompt taken away: cosine(text) - cosine(empty), float32.
+    """Maps of each text, minus the map of the empty prompt: cosine(text) - cosine(empty), float32.
 
     Args:
         patches, texts: features of any length.

@@ -1,4 +1,4 @@
-"""MaskCLIP's two repairs of raw scores: names that win nowhere are dropped, unsure patches ask patches with like keys.
+"""MaskCLIP's two repairs of raw scores: drop names that win nowhere; average unsure patches over similar keys.
 
 Source: MaskCLIP (arXiv 2112.01071), chongzhou96/MaskCLIP at 83e0853; both are off in all its published configurations.
 """
@@ -44,7 +44,7 @@ def key_smoothing(
     scale: float = 100.0,
     mode: KeyNorm = "paper",
 ) -> Float[Tensor, "B T h w"]:
-    """Probabilities of the texts, at unsure patches the sum over all patches weighted by the likeness of their keys.
+    """Probabilities of the texts; uncertain patches get the sum over all patches, weighted by key similarity.
 
     With P = softmax over texts of scale · scores and W_ij = k_i·k_j, a patch i whose greatest P is below `threshold`
     takes sum_j W_ij P_j, which is not divided by a sum: its values are no longer probabilities and may exceed 1.

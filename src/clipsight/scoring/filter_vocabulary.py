@@ -1,4 +1,4 @@
-"""Vocabulary purification: texts whose map does not hold under the attention are dropped, look-alikes decided by crops.
+"""Filter the vocabulary: drop texts whose map does not persist under attention; decide similar ones by crops.
 
 Source: FreeCP (arXiv 2508.00557), chenqi1126/FreeCP at 6946aa7. Different here: regions are compared with 0.4 of the
 greatest value as they are (there as 8-bit numbers, strictly above), and boxes reach to the border of the grid (there
@@ -28,7 +28,7 @@ _EPS = 1e-8
 
 
 def affinity(attention: Float[Tensor, "B N N"]) -> Float[Tensor, "B N N"]:
-    """How attention leads from patch to patch in two steps, made nearly doubly stochastic, float32.
+    """Two-step attention from patch to patch, made nearly doubly stochastic, float32.
 
     Three rounds of dividing columns, then rows, by their sums; the mean with its transpose; its square.
 

@@ -1,4 +1,4 @@
-"""Whether a text is in the picture at all: a map alone cannot say, since a map of an absent thing has a peak too.
+"""Whether a text is in the picture at all. A map alone cannot tell: a map of an absent thing has a peak too.
 
 Defined by comparison, within the one picture: most names of a contrast vocabulary are absent from any picture, so
 their scores show what absence looks like. A text is present as far as it takes a share of the picture from them.

@@ -1,4 +1,4 @@
-"""Texts moved towards the picture: of each group of like names the one that fits the picture best takes up its patches.
+"""Move texts towards the picture: of each group of similar names, the best-fitting one takes over its patches.
 
 Source: the text side of RF-CLIP (arXiv 2511.16170), liblacklucy/RF-CLIP at c2b333e, taken over from CASS
 (arXiv 2411.17150), whose program at ebdaabd groups by Ward's linkage instead.

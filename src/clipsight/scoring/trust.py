@@ -1,4 +1,4 @@
-"""The trust line: one plain sentence on how far a map may be believed."""
+"""The trust line: one plain sentence on how reliable a map is."""
 
 import math
 
@@ -29,7 +29,7 @@ def trust_line(
     constant: bool = False,
     finite: bool = True,
 ) -> str:
-    """One sentence: how present, how contrasted, and when such a map is known to mislead.
+    """One sentence: the presence, the contrast, and when such a map is known to mislead.
 
     Args:
         presence: in [0, 1] or NaN.

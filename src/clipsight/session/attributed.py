@@ -1,4 +1,4 @@
-"""Maps by image attributions, which ask where a whole picture's score comes from, not what each patch is like."""
+"""Maps by image attributions: where the score of a whole picture comes from."""
 
 from collections.abc import Sequence
 from typing import Any

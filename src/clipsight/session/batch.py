@@ -1,4 +1,4 @@
-"""Several pictures: all read before any is encoded, those of one size encoded together."""
+"""Several pictures: all are read before any is encoded; those of one size are encoded together."""
 
 import warnings
 from collections.abc import Callable, Sequence

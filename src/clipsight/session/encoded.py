@@ -1,4 +1,4 @@
-"""A picture with what passes of the model made of it: the state that all questions share."""
+"""A picture with the results of the model's passes: the state that all questions share."""
 
 import warnings
 from collections.abc import Iterator, Sequence

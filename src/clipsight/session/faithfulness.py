@@ -1,4 +1,4 @@
-"""Do the scores of a caption's words say what becomes of the match when words go?"""
+"""Do the scores of a caption's words predict how the match changes when words are removed?"""
 
 from clipsight.attribution.faithfulness import Faithfulness, faithfulness, word_game
 from clipsight.attribution.variants import Operator

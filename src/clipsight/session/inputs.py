@@ -1,4 +1,4 @@
-"""Tensors that a caller made: refused where they are no pictures or texts, since what comes of them says nothing."""
+"""Check tensors from the caller: refuse those that cannot be pictures or texts."""
 
 import torch
 from torch import Tensor

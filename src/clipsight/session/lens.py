@@ -57,7 +57,7 @@ class Lens:
         self._engine = Engine(loaded)
 
     def __reduce__(self) -> "tuple[type[Lens], tuple[Loaded]]":
-        """Pickled as its model; caches and locks are made anew, so a lens can go to a spawned process."""
+        """Pickled as its model; caches and locks are recreated, so a lens can be sent to a spawned process."""
         return Lens, (self._engine.loaded,)
 
     def __repr__(self) -> str:
@@ -327,7 +327,7 @@ class Lens:
             templates: as in `explain`; "auto" without a card's own is IN80.
             short_side: pixels of the picture's short side as the windows see it.
             logit_scale: factor on cosines before the softmax; None is 0.4 of the model's (the published 40 of 100).
-            area: names with this share or less of the foreground are taken out.
+            area: names with this share or less of the foreground are removed.
             batch: most windows in one pass.
             progress: called with (windows done, all windows).
 
@@ -423,7 +423,7 @@ class Lens:
         recipe: str | Recipe = "clip_surgery",
         resolution: Resolution = "native",
     ) -> SentenceView:
-        """Which words of a sentence does the picture bear out, and where? CLIP Surgery's multimodal view.
+        """Which words of a sentence does the picture support, and where? CLIP Surgery's multimodal view.
 
         Args:
             image: path, PIL picture or uint8 array.
@@ -475,7 +475,7 @@ class Lens:
         threshold: float = 0.8,
         downsample: int = 2,
     ) -> Points | list[Points]:
-        """Where should a promptable segmenter such as SAM be told to look for these words?
+        """Where should a promptable segmenter such as SAM look for these words?
 
         Args:
             image: path, PIL picture or uint8 array.
@@ -531,7 +531,7 @@ class Lens:
             against: a foil or several; the scores then say which words make the caption match better than these.
             spans: phrases to add up as well: substrings, or (first character, the one after the last).
             roles: "rules" (nothing to install), "textblob", "spacy", None, or the `CaptionRoles` of the caption.
-            units: what methods that take something out take out together: "words" (punctuation as a word of its own),
+            units: what methods that remove words remove at once: "words" (punctuation as a word of its own),
                 "tokens", or "spans", each span as a whole.
             merge: "sum" keeps totals from tokens to words; "mean" over a word's tokens, for scores that are norms.
             check: also measure sanity: rank correlation with the scores of randomised text towers, and agreement with
@@ -577,13 +577,13 @@ class Lens:
         """Do a word attribution's scores say what becomes of the match when words go?
 
         Insertion, deletion, comprehensiveness, sufficiency and agreement with leaving out one word, over the words of
-        the caption; marks stay where they are. Numbers of different removals do not compare, and a method that removes
-        words itself is judged well by its own.
+        the caption; punctuation is never removed. Do not compare numbers of different removals; a method that removes
+        words itself scores well with its own removal.
 
         Args:
             image: the picture of the attribution.
             attribution: of this model; without foils, since the match that is measured is the plain similarity.
-            removal: what becomes of a word that is taken away: "zero_emb", "mask_token", "drop" or "key_block".
+            removal: how a word is removed: "zero_emb", "mask_token", "drop" or "key_block".
 
         Raises:
             ValueError: scores that are not finite, or an attribution of another model's words.

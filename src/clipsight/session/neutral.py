@@ -1,4 +1,4 @@
-"""Ambient states of torch, taken away while a question is answered, so that none of them changes an answer.
+"""Neutralise global torch settings while a question is answered, so that they cannot change an answer.
 
 What a caller may have switched on for work of its own: autocast, inference mode, another default number type or default
 device. Numbers are float32 in every case, and what is kept can be used afterwards in any state. Settings that only say

@@ -1,4 +1,4 @@
-"""Where should a promptable segmenter such as SAM be told to look for these words?"""
+"""Where should a promptable segmenter such as SAM look for these words?"""
 
 from collections.abc import Sequence
 from typing import Any, overload

@@ -27,7 +27,7 @@ Ask = TypeVar("Ask", bound=Callable[..., Any])
 
 
 def _question(ask: Ask) -> Ask:
-    """A question as a method: answered whatever ambient state of torch it is asked in, the weights looked at once."""
+    """A question as a method: independent of global torch settings, with the weights checked once."""
 
     @wraps(ask)
     def asked(seen: EncodedPicture, *given: Any, **more: Any) -> Any:

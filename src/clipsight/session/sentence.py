@@ -1,4 +1,4 @@
-"""Which words of a sentence does the picture bear out, and where?"""
+"""Which words of a sentence does the picture support, and where?"""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Text features that were asked for before."""
+"""Text features that were computed before."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence

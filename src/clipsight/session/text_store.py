@@ -1,4 +1,4 @@
-"""Text features of one model on disk, for prompt ensembles whose encoding takes longer than a look at the disk."""
+"""Text features of one model on disk, for prompt ensembles that are slower to encode than to read."""
 
 from collections.abc import Callable, Sequence
 

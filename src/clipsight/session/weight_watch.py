@@ -1,4 +1,4 @@
-"""Whether a model is still the one that remembered answers were made with, in-place changes of `.data` included.
+"""Whether a model still has the weights of its cached answers; detects in-place changes of `.data` too.
 
 Torch counts changes that autograd sees. Others, such as `p.data.mul_(1.1)`, leave no trace but the values, so the
 values themselves are summed: rows of 64 words of 8 bytes against weights that are drawn once for each process, as the

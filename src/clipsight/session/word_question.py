@@ -1,4 +1,4 @@
-"""Captions, foils and what goes together, to be put to any attribution and any tower with the same tokenizer."""
+"""Captions, foils and groups of words, for any attribution and any tower with the same tokenizer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -17,7 +17,7 @@ Units = Literal["words", "tokens", "spans"]
 
 
 class WordQuestion:
-    """Captions, foils and what goes together, to be put to any method and any tower with this tokenizer."""
+    """Captions, foils and groups of words, for any method and any tower with this tokenizer."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Do the scores of words depend on what the model has learnt, and does another method agree with them?"""
+"""Do the scores of words depend on the trained weights, and does another method agree with them?"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What was worked out before, kept on disk between programs: one store for every kind of it."""
+"""Results of earlier computations, kept on disk between runs: one store for all of them."""
 
 from clipsight.store.keys import Facts, code_of, content_hash, file_stamp, key_of
 from clipsight.store.place import LIMIT, NAMED_LIMIT, VARIABLE, cache_path, open_store

@@ -1,4 +1,4 @@
-"""Names of what a store keeps: a hash of everything that determines the value."""
+"""Keys of stored values: a hash of everything that determines the value."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Where the store of this account lies, and whether there is one."""
+"""Where the store of this user is, and whether there is one."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What a person does with a picture and a list of names: pure functions on scores, no model in sight."""
+"""Answers from scores: segmentation, tags, damage, points. Functions on tensors, independent of any model."""
 
 from clipsight.tasks.background import PRESENCE_LIMIT, Background
 from clipsight.tasks.encode_windows import WindowScores, cosine_score, window_scores

@@ -61,7 +61,7 @@ class Adaptation:
 
 
 class PatchAdapter:
-    """Adapts the patches of one picture after another; a pure function of each unless `carry_optimizer` is on.
+    """Adapts the patches of each picture in turn, independently unless `carry_optimizer` is on.
 
     Args:
         poles: text features of both states.

@@ -1,4 +1,4 @@
-"""Is this thing damaged, and where? AnoCLIP whole: two poles of prompts, value-value patches, views, adaptation.
+"""Is this thing damaged, and where? AnoCLIP: two sets of prompts, value-value patches, views, adaptation.
 
 Source: arXiv 2308.15939, hq-deng/AnoVL at 3a70bfd. Patch features come from the recipe `anoclip`, prompts from
 `clipsight.language.states`. What the paper calls position-enhanced features is not in its program; the nearest thing
@@ -34,8 +34,8 @@ class AnomalyScores:
         score: mean of `view_scores`, the picture's own share.
         view_scores: one for each view, the mean over its tiles.
         losses: of the adaptation, before each step; empty without it.
-        rank_only: True without a temperature. Shares then lie near 0.5 whatever is seen: they order pixels and pictures
-            but are no probabilities, and no threshold can be read off them.
+        rank_only: True without a temperature. Shares are then always near 0.5: they order pixels and pictures, but
+            they are not probabilities and give no threshold.
     """
 
     map: Float[Tensor, "H W"]
@@ -48,7 +48,7 @@ class AnomalyScores:
 def abnormal_share(
     features: Float[Tensor, "*rows E"], pair: Float[Tensor, "2 E"], temperature: Temperature = None
 ) -> Float[Tensor, "*rows"]:
-    """Softmax over {normal, abnormal} of the cosines, the abnormal part; 0.5 is undecided.
+    """The abnormal share of the softmax over {normal, abnormal} of the cosines; 0.5 is undecided.
 
     Exchanging the two rows of `pair` gives 1 minus it.
 
@@ -149,7 +149,7 @@ def tile_starts(height: int, width: int) -> tuple[tuple[int, int], ...]:
 def join_tiles(
     maps: Float[Tensor, "P side across"], starts: Sequence[tuple[int, int]], size: tuple[int, int]
 ) -> Float[Tensor, "H W"]:
-    """Maps of tiles at their places in a picture of `size` = (H, W); the mean where several lie."""
+    """Maps of tiles at their positions in a picture of `size` = (H, W); the mean where tiles overlap."""
     total = torch.zeros(size, device=maps.device)
     count = torch.zeros_like(total)
     for one, (top, left) in zip(maps, starts, strict=True):

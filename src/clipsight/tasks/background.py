@@ -1,4 +1,4 @@
-"""What becomes of pixels that show none of the names: a softmax gives every pixel to somebody."""
+"""How to treat pixels that show none of the names: a softmax assigns every pixel to some name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Background:
         words: texts that stand for everything else; they become a class of their own in front of the names.
         threshold: pixels whose best class is less likely than this are background, in [0, 1]. What is a good
             threshold depends on the number of queries, so one that was tuned for other names means nothing.
-        presence: names of less presence in the whole picture win no pixel, in [0, 1]; None asks nobody. They stay in
-            the softmax as rivals, so that their pixels are unsure, and fall under a threshold if there is one.
+        presence: names of less presence in the whole picture win no pixel, in [0, 1]; None disables this. They stay in
+            the softmax as rivals, so their pixels are uncertain and fall below a threshold, if there is one.
 
     Raises:
         ValueError: a number outside [0, 1].
@@ -50,7 +50,7 @@ class Background:
 
     @classmethod
     def of(cls, policy: Policy) -> "Background":
-        """The policy that an argument means.
+        """The policy given by an argument.
 
         None or "none": every pixel has a name. A number: that threshold. A list of texts: background words.
         "presence": names that the picture as a whole does not show win nothing. A `Background`: several at once.
@@ -77,7 +77,7 @@ class Background:
         return cls(words=words)
 
     def names(self, names: Names) -> Names:
-        """The names with the background words, if there are any, in front."""
+        """The names, preceded by the background words if there are any."""
         return names.with_background(self.words) if self.words else names
 
     def allowed(self, names: Names, presence: Float[Tensor, " C"] | None) -> Bool[Tensor, " C"]:

@@ -1,4 +1,4 @@
-"""A picture through its windows: several windows in one pass of the model, scores kept, features not."""
+"""Encode a picture through sliding windows: several windows per pass; scores are kept, features are not."""
 
 import warnings
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Score = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WindowScores:
-    """Scores of all queries in all windows, windows row by row, float32; and what was done otherwise than asked."""
+    """Scores of all queries in all windows, windows row by row, float32; and notes on deviations."""
 
     scores: Float[Tensor, "Q n h w"]
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""From scores of windows to scores of pixels, and from those to probabilities: the definition, and its matrices.
+"""From scores of windows to scores of pixels, and then to probabilities: the definition, and its matrices.
 
 Source: the segmentation head of wangf3014/SCLIP at b56bd30, shared by the programs of that family. Scores of a window
 are resized to its pixels, added up over windows, divided by the number of windows at each pixel and resized to the
@@ -22,7 +22,7 @@ Number = int | float
 
 @dataclass(frozen=True, eq=False)
 class Stitched:
-    """Scores of all windows on a picture of `size`, made into scores of pixels part by part.
+    """Scores of all windows on a picture of `size`, turned into scores of pixels part by part.
 
     Attributes:
         scores: cosines (or a method's own scores) of each query in each window, windows row by row, float32.
@@ -78,7 +78,7 @@ class Stitched:
         return self.part((0, self.size[0]), (0, self.size[1]), queries)
 
     def means(self, block: tuple[int, int]) -> Float[Tensor, "Q r c"]:
-        """Means of the scores over blocks of `block` = (height, width) pixels, made without the pixels.
+        """Means of the scores over blocks of `block` = (height, width) pixels, computed without the pixels.
 
         What is left over at the bottom and the right is dropped, as average pooling does.
         """
@@ -127,8 +127,7 @@ def class_probabilities(
     area: Number = 0,
     background: bool = False,
 ) -> Float[Tensor, "C H W"]:
-    """How likely each class is at each pixel: softmax over queries, best query of each class, small classes taken
-    out.
+    """Probability of each class at each pixel: softmax over queries, best query per class, without small classes.
 
     P_q = softmax over q of λ S_q;  P_c = max over the queries q of c of P_q, so the P_c do not sum to 1;  then P_c is
     0 everywhere for each foreground class whose part of the foreground's pixels (by best class) is `area` or less.
@@ -149,7 +148,7 @@ def class_probabilities(
 
 
 def large_enough(pixels: Int[Tensor, " C"], area: Number, background: bool) -> Bool[Tensor, " C"]:
-    """Which classes the area rule leaves in: those with more than `area` of the foreground, and the background."""
+    """Which classes the area rule keeps: those with more than `area` of the foreground, and the background."""
     foreground = pixels.clone()
     if background:
         foreground[0] = 0

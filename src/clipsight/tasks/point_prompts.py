@@ -1,4 +1,4 @@
-"""Points of several texts in one picture, and the masks that a segmenter makes of them."""
+"""Points for several texts in one picture, and the masks that a segmenter makes from them."""
 
 import os
 import re
@@ -132,7 +132,7 @@ def point_prompts(
     downsample: int = 2,
     segmenter: Segmenter | None = None,
 ) -> PointPrompts:
-    """Where should a segmenter look for each target, and what does it find there?
+    """Points for a segmenter for each target, and the masks that it finds.
 
     Args:
         explanation: of all `parts_of` the targets.
@@ -149,7 +149,7 @@ def point_prompts(
 
 
 def parts_of(target: str) -> tuple[str, ...]:
-    """The texts that a "+" joins; a text such as "C++", where it joins nothing, is one."""
+    """The texts joined by "+"; a text such as "C++", where it joins nothing, stays whole."""
     parts = tuple(part.strip() for part in target.split("+"))
     return parts if all(parts) else (target,)
 

@@ -1,4 +1,4 @@
-"""Which name fits each pixel best? Labels at the size of the picture, whatever the number of names.
+"""Which name fits each pixel best? Labels at the size of the picture, for any number of names.
 
 Scores of all names at all pixels would take gigabytes (171 names at 2048 × 1024 pixels: 1.4 GB), and only the best is
 wanted. So scores are made tile by tile, and each pixel keeps the best score, its class, and the logarithm of the
@@ -27,7 +27,7 @@ _LEAST_TILE = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Refinement:
-    """A function that makes maps better by the picture, applied to raw scores before the softmax.
+    """A function that refines maps by the picture, applied to raw scores before the softmax.
 
     Attributes:
         function: (T, H, W) scores of some queries at the pixels of the picture -> the same shape and scale. What it
@@ -72,14 +72,14 @@ def blocks(size: tuple[int, int], grid: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segments:
-    """Labels of all pixels, and how sure they are; float32 and int32 on the CPU.
+    """Labels of all pixels, and their confidence; float32 and int32 on the CPU.
 
     Attributes:
         labels: number of the class; where no class has the pixel, 0 if the names have a background class, else -1.
         probability: of the best class that was left in; below the threshold where that made the pixel background.
         scores: mean probability over the pixels of each class, 0 where it has none.
         areas: each class's share of the pixels.
-        notes: what was taken out and why, one sentence each.
+        notes: what was removed and why, one sentence each.
     """
 
     labels: Int32[Tensor, "H W"]
@@ -118,7 +118,7 @@ def segment_windows(
         size: (H, W) pixels of the original picture.
         logit_scale: λ.
         background: the policy; its words must be in `names` already.
-        area: classes with this share or less of all foreground pixels are taken out; 0 keeps all.
+        area: classes with this share or less of all foreground pixels are removed; 0 keeps all.
         presence: of each class in the whole picture; read only by the policy "presence".
         refine: applied to scores at the pixels of the picture, a chunk of queries at a time.
         tile: scores held at a time; it bounds memory and does not change the result.

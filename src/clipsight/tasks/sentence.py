@@ -1,7 +1,7 @@
-"""What a sentence sees: its own tokens as the texts, so that every word has a map and a score.
+"""Use a sentence's own tokens as texts, so that every word has a map and a score.
 
 Token features are every position of the text tower after its final norm and projection, start and end token included.
-Feature surgery across them takes away what all of them share; a word's map is the mean of its tokens' maps, and its
+Feature surgery across them subtracts what all of them share; a word's map is the mean of its tokens' maps, and its
 score the mean of its map. Source: the author of arXiv 2304.05653 in issue 5 of xmed-lab/CLIP_Surgery; which number the
 paper's figure shows for a word is not published, so the score is ours.
 

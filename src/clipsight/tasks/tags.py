@@ -1,4 +1,4 @@
-"""Which of these things are in the picture? Several may be: multi-label recognition with feature surgery.
+"""Which of these things are in the picture? Multi-label recognition with feature surgery.
 
 With c the cosines of the pooled feature and w = p / mean(p), p = softmax of 2 c over the labels,
 

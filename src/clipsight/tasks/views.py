@@ -1,4 +1,4 @@
-"""The same picture turned, moved, mirrored and greyed, so that a score does not hang on one way of seeing it.
+"""Rotated, shifted, mirrored and grey versions of a picture, to average a score over them.
 
 Source: hq-deng/AnoVL at 3a70bfd, 22 views. Angles are kept on pictures that are not square: there the released formula,
 which knows square pictures only, would shear.

@@ -1,4 +1,4 @@
-"""Sliding windows: where they lie, and at which size a picture is seen through them.
+"""Sliding windows: their positions, and the size to which the picture is resized for them.
 
 A tower sees best at the size that it was trained at, so a larger picture is seen part by part. Source: the sliding
 inference of wangf3014/SCLIP at b56bd30, shared by the programs of that family: windows at the far border are shifted

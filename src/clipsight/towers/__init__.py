@@ -1,1 +1,1 @@
-"""Towers seen through one view: an adapter per family, the loader, the model card."""
+"""Towers behind one interface: an adapter per family, the loader, the model card."""

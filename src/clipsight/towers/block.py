@@ -1,4 +1,4 @@
-"""What the blocks of all families share: which parts may be asked for, and attention of a few rows."""
+"""What the blocks of all families share: which parts can be requested, and attention of a few rows."""
 
 from abc import ABC, abstractmethod
 
@@ -11,7 +11,7 @@ from clipsight.towers.paths import Path
 
 
 def check_parts(parts: str) -> None:
-    """Refuse letters that are no contiguous piece of "qkv".
+    """Refuse letters that are not a contiguous piece of "qkv".
 
     Raises:
         ValueError: as said.
@@ -25,7 +25,7 @@ def check_parts(parts: str) -> None:
 def softmax_seen(
     scores: Float[Tensor, "B K R S"], seen: Bool[Tensor, "B R S"] | None
 ) -> Float[Tensor, "B K R S"]:
-    """Scores to attention over the positions that are seen, at least in float32."""
+    """Softmax of scores over the visible positions, at least in float32."""
     exact = scores.float() if scores.dtype.itemsize < 4 else scores
     return (exact if seen is None else exact.masked_fill(~seen[:, None], -torch.inf)).softmax(-1)
 

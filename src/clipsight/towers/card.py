@@ -1,4 +1,4 @@
-"""What a model is and what can be done with it."""
+"""A model's description, and the methods that it supports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _HF_QUICK = "QuickGELUActivation"
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A model in plain facts.
+    """Facts about a model.
 
     Attributes:
         family: kind of image tower, such as "open_clip ViT".
@@ -58,7 +58,7 @@ class Card:
         return "\n".join(f"{name:<14} {value}" for name, value in self.rows())
 
     def rows(self) -> list[tuple[str, str]]:
-        """What there is to say, each with its name."""
+        """The facts as (name, value) rows."""
         rows = [
             ("family", self.family),
             ("picture", f"{self.size[0]} × {self.size[1]} pixels"),

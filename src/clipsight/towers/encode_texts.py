@@ -1,4 +1,4 @@
-"""Text features: one per text, or the prototype of a prompt ensemble."""
+"""Text features: one per text, or one per prompt ensemble."""
 
 from collections.abc import Sequence
 
@@ -25,10 +25,10 @@ def encode_texts(
     device: torch.device | str | None = None,
     batch: int = 512,
 ) -> Float[Tensor, "T E"]:
-    """What the model makes of these texts.
+    """Text features of these texts.
 
     With templates: every prompt encoded, each L2-normalised, averaged per text (arXiv 2103.00020, §3.1.4); the average
-    is not normalised again, whoever scores with it does that. Without: the library's `encode_text`, not normalised.
+    is not normalised again; scoring does that. Without: the library's `encode_text`, not normalised.
 
     Args:
         view: the text tower.

@@ -1,4 +1,4 @@
-"""From pixels to patches, and sizes that would cut them."""
+"""From pixels to patches, and how to handle sizes that are not a multiple of the patch."""
 
 from typing import Any
 
@@ -44,6 +44,6 @@ def only_native(height: int, width: int, native: tuple[int, int], kind: str) -> 
 
 
 def pair(sides: Any) -> tuple[int, int]:
-    """(height, width) of what a library keeps as one number or two."""
+    """(height, width) of a size that a library stores as one number or two."""
     height, width = (sides, sides) if isinstance(sides, int) else sides
     return int(height), int(width)

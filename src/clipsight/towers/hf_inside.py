@@ -1,4 +1,4 @@
-"""A Hugging Face text tower inside an open_clip model, from token embeddings on."""
+"""A Hugging Face text tower inside an open_clip model, accessible from the token embeddings on."""
 
 from typing import Any
 

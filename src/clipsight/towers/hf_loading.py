@@ -1,4 +1,4 @@
-"""transformers' models by hub id or folder, or live, as what `clipsight.load` gives for any other.
+"""Load transformers models by hub id or folder, or from a live module, like any other model.
 
 Weights are read by the library itself, safetensors first and pickles without code; nothing of a repository is ever run.
 """

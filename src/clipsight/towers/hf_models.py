@@ -1,4 +1,4 @@
-"""Which views look at a transformers model, and what to take instead of one that has none."""
+"""The views for transformers models, and alternatives for models without one."""
 
 from torch import nn
 

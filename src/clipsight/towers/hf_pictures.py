@@ -1,4 +1,4 @@
-"""What a transformers model expects of pictures, read from the settings that stand beside its weights."""
+"""The picture preprocessing of a transformers model, read from its settings files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,7 +55,7 @@ def picture_settings(towers: Towers, folder: Path | None) -> tuple[Preprocess, t
 
 
 def _settings(said: Mapping[str, Any], towers: Towers) -> Preprocess:
-    """Settings under transformers' names; what is not said is as in the family's picture processor."""
+    """Settings under transformers' names; missing ones default to the family's picture processor."""
     assert towers.vision is not None  # hf_towers gives both towers or raises
     clip, flexible = towers.vision.class_token, _flexible(said, towers)
     mean, std = (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD) if clip else (INCEPTION_MEAN, INCEPTION_STD)

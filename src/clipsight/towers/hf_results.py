@@ -1,4 +1,4 @@
-"""What transformers' models give back: a tensor up to version 4, an object from version 5 on; unwrapped here alone.
+"""Outputs of transformers models: a tensor up to version 4, an object from version 5 on.
 
 A feature is known by its shape, never by the version: two axes, the second as wide as the joint space.
 """

@@ -1,4 +1,4 @@
-"""Views of SigLIP's image towers in transformers: pooled by a head with attention of its own, and no class token.
+"""Views of SigLIP's image towers in transformers: pooled by an attention head, without a class token.
 
 SigLIP's so400m towers of 384 pixels have 27 patches of 14 to a side: their native size is here what these cover, 378
 pixels. The library cuts the rest off.

@@ -1,4 +1,4 @@
-"""transformers' CLIP and SigLIP text towers in parts, for those who must look inside."""
+"""transformers' CLIP and SigLIP text towers in parts, for code that looks inside."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

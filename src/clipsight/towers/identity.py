@@ -1,6 +1,6 @@
-"""Everything that a feature depends on but the text or picture itself, as one hash of the model as it is now.
+"""A hash of everything in a model that a feature depends on, as the model is now.
 
-Weights are hashed in full and anew each time: what was changed since, in whatever way, has another identity. Beside
+Weights are hashed in full each time, so any change gives another identity. Beside
 them count the settings that weights do not show (heads, masks, pooling, activation), the libraries, this package's own
 code and the arithmetic of the machine.
 """
@@ -84,7 +84,7 @@ def tokenizer_identity(tokenizer: Any) -> str:
 
 
 def arithmetic(device: torch.device) -> list[Any]:
-    """What decides beside the operands what torch makes of them: machine, version, settings of the process."""
+    """What determines torch's results besides the operands: machine, version, settings of the process."""
     machine = (
         [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.backends.mkldnn.enabled]
         if device.type == "cpu"

@@ -1,4 +1,4 @@
-"""From what a user names to a model that runs, with its tokenizer, picture settings, fingerprint and card."""
+"""Load a model by name, with its tokenizer, picture settings, fingerprint and card."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +28,7 @@ _CLIP_VOCABULARY = 49_408
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """What the model expects of its pictures.
+    """The preprocessing that the model expects.
 
     Attributes:
         size: (H, W) pixels of the training pictures.
@@ -54,7 +54,7 @@ LIVE = "live module"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loaded:
-    """A model and what must be known to use it.
+    """A model and everything needed to use it.
 
     Attributes:
         module: the open_clip model, in evaluation mode on its device.
@@ -272,7 +272,7 @@ def _tokenizer(model_cfg: Mapping[str, Any], name: str) -> Tokenizer | None:
 def named_tokenizer(
     source: str, context: int, called: str, mode: str | None = None, kwargs: Mapping[str, Any] | None = None
 ) -> HFTokenizer:
-    """open_clip's tokenizer made of transformers' files; none of their code is run.
+    """open_clip's tokenizer built from transformers files, without running any of their code.
 
     Args:
         source: folder, or "org/name" of the hub.

@@ -1,4 +1,4 @@
-"""Blocks of open_clip's own transformers, image and text: the usual one, and the one with further norms and scales.
+"""Blocks of open_clip's own transformers, image and text: the usual kind, and one with more norms and scales.
 
 Hooks on the attention or the network of a block are called when the block runs whole, not when it is taken in parts.
 """

@@ -1,4 +1,4 @@
-"""open_clip's native text transformer in parts, for those who must look inside: both layouts, and CoCa's."""
+"""open_clip's native text transformer in parts, for code that looks inside: both layouts, and CoCa's."""
 
 from typing import Any
 

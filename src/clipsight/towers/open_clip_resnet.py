@@ -70,7 +70,7 @@ class OpenClipResNet:
         visual: the `visual` module; it is looked at, never changed.
 
     Raises:
-        Unsupported: another kind of tower, or one whose attention pool was taken out.
+        Unsupported: another kind of tower, or one whose attention pool was removed.
     """
 
     prefix = 1

@@ -1,4 +1,4 @@
-"""Row-wise paths that are affine once what they measure of a row is held: projections, norms, scales, gates.
+"""Paths that act on each row, affine once their data-dependent factors are fixed: projections, norms, gates.
 
 A layer norm divides by the deviation of its row, an activation multiplies by a gate that depends on it. With deviation
 and gate held at what they are for one row x, the path is z ↦ A z + b, and A x + b is its value at x: an identity, no
@@ -45,7 +45,7 @@ _Step = _Matrix | _Diagonal | _Normed | _Gated
 
 
 class Path:
-    """Layers one after the other, each of which treats every row by itself.
+    """A sequence of layers that each act on every row separately.
 
     Args:
         parts: linear layers, layer norms and RMS norms, layer scales, activations, sequences of them; a matrix
@@ -102,7 +102,7 @@ class Path:
 
 
 class Held:
-    """A path that became affine at certain rows: `value` = `linear`(rows) + `constant`.
+    """A path that is affine at given rows: `value` = `linear`(rows) + `constant`.
 
     Attributes:
         value: the path at its rows.

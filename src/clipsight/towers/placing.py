@@ -1,4 +1,4 @@
-"""Where a model runs and in which number type; a module that is somebody else's is never changed."""
+"""The device and number type of a model; a caller's own module is never changed."""
 
 import copy
 
@@ -19,7 +19,7 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def placed(module: nn.Module, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
-    """A live module in evaluation mode, there and so; itself where it is so already.
+    """A live module in evaluation mode on that device and in that type; the same object if it is already.
 
     In training mode it is a copy that shares the weights, for another device or number type a copy of these too.
     """

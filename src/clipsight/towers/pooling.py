@@ -1,4 +1,4 @@
-"""How a tower's pooled feature comes from its tokens, in pieces that are affine when norms and attention are held."""
+"""How a tower's pooled feature is computed, in steps that are affine for fixed norms and attention."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

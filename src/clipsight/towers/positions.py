@@ -1,4 +1,4 @@
-"""Position tables at other grids: four published rules, computed once per grid, the parameter never touched.
+"""Position tables for other grids: four published rules, cached per grid; the parameter is never changed.
 
 The rules are not interchangeable: on unit-variance tables they differ by 0.2 to 1.0 (max abs), so a recipe names
 the one its authors used.
@@ -85,7 +85,7 @@ def _resize(
 class PositionCache:
     """Stretched tables of one position parameter, kept per grid, rule, device and dtype; safe in threads.
 
-    A table is computed anew when the parameter has other values than it was made of, whoever wrote them, and is never
+    A table is recomputed when the parameter's values have changed in any way, and is never
     cached while the parameter takes part in a gradient.
     """
 
@@ -97,7 +97,7 @@ class PositionCache:
     def get(
         self, table: Float[Tensor, "S0 D"], grid: tuple[int, int], rule: PositionRule, dtype: torch.dtype
     ) -> Float[Tensor, "S D"]:
-        """`interpolate_positions(table, …)` in `dtype`, from memory if it was asked before."""
+        """`interpolate_positions(table, …)` in `dtype`, cached."""
         in_graph = torch.is_grad_enabled() and table.requires_grad
         if grid == self._native_grid or in_graph or table.is_inference():
             return interpolate_positions(table, self._native_grid, grid, rule).to(dtype)

@@ -1,4 +1,4 @@
-"""From a picture to the pixels a tower takes: which size, and how.
+"""Picture preprocessing: the size that a picture is resized to, and its normalised pixels.
 
 Sizes are whole patches, so that no strip of the picture is cut off unseen.
 """
@@ -40,7 +40,7 @@ _RESAMPLING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """The size a picture is resized to, and what the user should know of it."""
+    """The size to which a picture is resized, and a note for the user."""
 
     size: tuple[int, int]
     """(H, W) pixels, multiples of the patch."""
@@ -54,7 +54,7 @@ def fit_size(
     patch: tuple[int, int],
     max_patches: int | None = None,
 ) -> Fit:
-    """The (H, W) in pixels at which a picture is seen.
+    """The (H, W) in pixels to which a picture is resized.
 
     Args:
         picture: (H, W) of the picture.

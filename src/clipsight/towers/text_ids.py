@@ -1,4 +1,4 @@
-"""Token ids that a text tower takes, and how it refuses others."""
+"""Check the token ids that a text tower accepts."""
 
 import torch
 from jaxtyping import Int
@@ -27,7 +27,7 @@ def checked_ids(
 
 
 def require_whole(ids: Int[Tensor, "T S"], context: int) -> None:
-    """Refuse ids that do not fill the context of a tower in which every position counts.
+    """Refuse ids that do not fill the context, for a tower in which every position counts.
 
     Raises:
         ValueError: as said.

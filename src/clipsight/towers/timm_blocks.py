@@ -1,4 +1,4 @@
-"""Blocks of timm's vision transformers and EVAs: normed queries and keys, rotary positions, scales, norms behind.
+"""Blocks of timm's vision transformers and EVAs: query-key norms, rotary positions, scales, post-norms.
 
 A norm that stands behind the attention (`ResPostBlock`, `EvaBlockPostNorm`) is part of `merge`, and `norm1` then does
 nothing. Stochastic depth and dropout are never applied.

@@ -1,4 +1,4 @@
-"""View of timm trunks that are no plain transformer (ConvNeXt, FastViT of MobileCLIP, Swin, relative positions).
+"""View of timm trunks that are not plain transformers (ConvNeXt, FastViT of MobileCLIP, Swin, relative positions).
 
 Such a trunk is seen as one piece: it makes a map of features, and each cell is read through the trunk's head as if the
 whole map were that cell. There are no blocks, so only the method "clip" runs.

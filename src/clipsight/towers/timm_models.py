@@ -1,4 +1,4 @@
-"""Which adapter looks at a timm tower: block by block where it is a vision transformer, else as one piece."""
+"""The adapter for a timm tower: block by block for vision transformers, otherwise as a whole."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Encode each distinct beginning of many token sequences once.
+"""Encode each distinct prefix of many token sequences only once.
 
 Under a causal mask the state of a position depends on the tokens up to it alone. So every distinct beginning
 `ids[:p + 1]` is one node of a tree, and one state per node is all there is to compute: what follows the end token is
@@ -24,7 +24,7 @@ _GATHERED_ROWS = 16_384
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenTree:
-    """The distinct beginnings of T sequences, M in all, ordered by length.
+    """The M distinct prefixes of T sequences, ordered by length.
 
     Attributes:
         tokens: last token id of each node.

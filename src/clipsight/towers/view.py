@@ -1,4 +1,4 @@
-"""What the rest of clipsight may ask of a tower: one narrow view, one adapter per family.
+"""The interface of a tower for the rest of clipsight, with one adapter per family.
 
 An adapter maps names; it never copies a library's forward pass and never changes the module it looks at: no
 hooks, no flags, no parameters or position tables written. Axis letters: B images, T texts, N patches, h w grid,
@@ -24,7 +24,7 @@ Pools = Literal["class", "mean", "attention"]
 
 @runtime_checkable
 class Layer(Protocol):
-    """What deciding whether a recipe runs needs to know of a block."""
+    """What is needed of a block to decide whether a recipe runs."""
 
     @property
     def residual(self) -> bool:
@@ -34,7 +34,7 @@ class Layer(Protocol):
 
 @runtime_checkable
 class TowerShape(Protocol):
-    """What deciding whether a recipe runs needs to know of an image tower; every `VisionView` says it."""
+    """What is needed of an image tower to decide whether a recipe runs; every `VisionView` has it."""
 
     @property
     def width(self) -> int:
@@ -197,7 +197,7 @@ class VisionView(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the tower lives."""
+        """The device of the tower."""
         ...
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -292,7 +292,7 @@ class TextView(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the tower lives."""
+        """The device of the tower."""
         ...
 
     def embed(self, ids: Int[Tensor, "T S"]) -> Float[Tensor, "T S D"]:
@@ -308,7 +308,7 @@ class TextView(Protocol):
         ...
 
     def parts(self) -> "TextParts | OnePieceText":
-        """The tower opened: in its parts, or where it cannot be, from token embeddings on.
+        """The tower in parts or, if that is not possible, from token embeddings on.
 
         Raises:
             Unsupported: whole texts are all that the tower takes.
@@ -344,11 +344,11 @@ class TextParts(Protocol):
         ...
 
     def tokens(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
-        """Token embeddings alone, positions not added."""
+        """Token embeddings without positions."""
         ...
 
     def mean_token(self) -> Float[Tensor, " D"]:
-        """Mean of the whole table of token embeddings: a token that says nothing."""
+        """Mean of the table of token embeddings: a token without meaning."""
         ...
 
     def positions(self, index: Int[Tensor, " P"]) -> Float[Tensor, "P D"]:
@@ -399,11 +399,11 @@ class OnePieceText(Protocol):
         ...
 
     def tokens(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
-        """Token embeddings alone, positions not added."""
+        """Token embeddings without positions."""
         ...
 
     def mean_token(self) -> Float[Tensor, " D"]:
-        """Mean of the whole table of token embeddings: a token that says nothing."""
+        """Mean of the table of token embeddings: a token without meaning."""
         ...
 
     def encode_tokens(

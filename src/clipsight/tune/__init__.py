@@ -1,4 +1,4 @@
-"""Fine-tuning: make a model stop ignoring relations and attributes, and prove it.
+"""Fine-tuning: make a model attend to relations and attributes, and measure the effect.
 
 Names load what they need on first use, so that the options of a run can be read without torch.
 """

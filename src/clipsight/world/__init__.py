@@ -1,4 +1,4 @@
-"""The emoji world: pictures with perfect ground truth, for tests, training and honest figures."""
+"""The emoji world: pictures with perfect ground truth, for tests, training and measurements."""
 
 from clipsight.world.datasets import describe, write_tsv, write_voc, write_webdataset
 from clipsight.world.make import check_request, make_scene, make_scenes

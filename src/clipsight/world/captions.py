@@ -1,4 +1,4 @@
-"""Wording statements, with the character span and the role of every word that matters."""
+"""Put statements into words, with the character span and the role of every word that matters."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ _Piece = tuple[str, Role | None]
 
 
 def word(statement: Statement, style: int) -> Caption:
-    """The statement in words; the same style words a caption and its foil alike.
+    """The statement in words; a caption and its foil use the same style.
 
     Args:
         statement: what is claimed.

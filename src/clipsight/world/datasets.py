@@ -1,4 +1,4 @@
-"""Scenes as files: image and caption pairs to train on, and a segmentation tree to measure on.
+"""Scenes as files: image-caption pairs for training, and a segmentation data set for evaluation.
 
 Everything is written into a hidden folder beside the one that was asked for, and moved there when it is whole: what was
 interrupted leaves nothing that could be taken for the whole.
@@ -82,7 +82,7 @@ def write_webdataset(
 def write_voc(
     out: Path, count: int, seed: int = 0, split: Split = "heldout", size: int = 112, watch: Watch = iter
 ) -> None:
-    """Write a tree as PASCAL VOC has it.
+    """Write a data set in the layout of Pascal VOC.
 
     `JPEGImages/*.jpg`, `SegmentationClass/*.png` (0 background, 1… the nouns in the order of `classes.txt`, whose first
     line is background), `SegmentationObject/*.png` (0 background, 1… the objects), `ImageSets/Segmentation/SPLIT.txt`.
@@ -113,7 +113,7 @@ def write_voc(
 
 
 def describe(scene: Scene) -> dict[str, Any]:
-    """Everything about a scene that JSON can hold."""
+    """Everything about a scene as JSON data."""
     return {
         "split": scene.split,
         "seed": scene.seed,

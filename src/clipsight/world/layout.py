@@ -1,4 +1,4 @@
-"""Choosing what stands where: objects, their looks, and the relations that hold clearly."""
+"""Choose the contents of a scene: objects, their appearance, and the relations that clearly hold."""
 
 from collections.abc import Sequence
 
@@ -106,7 +106,7 @@ def _overlapping(rng: np.random.Generator, extents: Sequence[float]) -> list[tup
 
 
 def clear_relations(objects: Sequence[SceneObject]) -> tuple[SceneRelation, ...]:
-    """Relations between objects of different names that nobody would dispute, both wordings of each."""
+    """Unambiguous relations between objects of different names, in both wordings."""
     found: list[SceneRelation] = []
     for i, first in enumerate(objects):
         for j, second in enumerate(objects[i + 1 :], i + 1):

@@ -1,4 +1,4 @@
-"""Making scenes: seeded, independent of each other, by split."""
+"""Make scenes: seeded, independent of each other, by split."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ MIN_SIZE = 32
 
 
 def check_request(split: Split, size: int, seed: int, count: int = 1) -> None:
-    """Refuse what no scene can be made of.
+    """Refuse arguments that allow no scene.
 
     Raises:
         ValueError: unknown split, size below 32, negative seed or count.
@@ -82,11 +82,11 @@ def _drawn(
 def make_scenes(
     count: int, seed: int = 0, split: Split = "heldout", size: int = 112, objects: int | None = None
 ) -> Iterator[Scene]:
-    """Scenes of the emoji world, with everything that is true of them.
+    """Scenes of the emoji world, with their full ground truth.
 
     Args:
         count: how many.
-        seed: scenes of a seed and a split are always the same, whatever the count; splits never share one.
+        seed: scenes of a seed and a split are always the same, for any count; splits never share one.
         split: "train" never shows the held-out colour×object and object×relation×object combinations; "heldout" shows
             at least one of them in every scene that has a colour or a relation.
         size: side of the square picture in pixels, at least 32.

@@ -1,4 +1,4 @@
-"""Drawing a scene's objects, back to front, with their visible pixels."""
+"""Draw a scene's objects back to front, and record their visible pixels."""
 
 from collections.abc import Sequence
 

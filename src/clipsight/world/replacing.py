@@ -1,4 +1,4 @@
-"""A data set's folder that is either whole or as it was."""
+"""Write a data set's folder so that it is either complete or unchanged."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ OURS = (
 
 @contextmanager
 def replacing_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A new folder to write a data set into, which becomes `out` when the block ends and vanishes when it raises.
+    """A new folder for a data set: it becomes `out` when the block ends, and is removed if it raises.
 
     Args:
         out: must not exist or be empty, unless `overwrite` is given and it holds a data set of this room and nothing

@@ -1,4 +1,4 @@
-"""A scene of the emoji world: what is where, drawn once, with perfect ground truth."""
+"""A scene of the emoji world: its objects, its picture, and perfect ground truth."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Which combinations the training split never shows.
+"""Which combinations never appear in the training split.
 
 One colour×object pair in eight and one object×relation×object triple in eight are held out, by a hash of the words
 alone: the choice does not depend on a seed, a machine or the order of drawing.

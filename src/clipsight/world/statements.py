@@ -1,4 +1,4 @@
-"""What a caption claims, apart from its wording; and whether a scene bears it out."""
+"""What a caption claims, independent of its wording; and whether it is true of a scene."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,14 +67,14 @@ class Mention:
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """Noun phrases; with `relation`, the first of exactly two stands so to the second."""
+    """Noun phrases; with `relation`, there are exactly two, and it relates the first to the second."""
 
     mentions: tuple[Mention, ...]
     relation: str | None = None
 
 
 def holds(statement: Statement, objects: Sequence[SceneObject], relations: Sequence[SceneRelation]) -> bool:
-    """Whether the scene bears the statement out."""
+    """Whether the statement is true of the scene."""
     if any(sum(map(m.fits, objects)) < m.count for m in statement.mentions):
         return False
     if statement.relation is None:
@@ -89,7 +89,7 @@ def holds(statement: Statement, objects: Sequence[SceneObject], relations: Seque
 def mention(
     objects: Sequence[SceneObject], index: int, rng: np.random.Generator, *, full: bool = False
 ) -> Mention:
-    """A noun phrase for an object; `full` names its colour for certain, else its properties by chance."""
+    """A noun phrase for an object; `full` always names its colour, otherwise properties are random."""
     item = objects[index]
     state = None
     fitting = [s for s, kinds in STATES.items() if item.damage in kinds]

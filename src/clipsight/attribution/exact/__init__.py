@@ -1,4 +1,4 @@
-"""The exact map: a cosine taken apart into what each token and each patch carries, without gradients.
+"""The exact map: split a cosine into the contribution of each token and each patch, without gradients.
 
 A pre-norm tower adds to its pooled row what that row reads from every position, what its networks make of it, and
 constants. With the last norm's deviation held at what it is, the feature is the sum of these parts through one matrix:

@@ -1,4 +1,4 @@
-"""The image side: a pooled image feature as the sum of what each patch gives it, and named remainders."""
+"""The image side: a pooled image feature as the sum of each patch's contribution, and named remainders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class ImageShares:
     feature: Float[Tensor, "B E"]
 
     def along(self, directions: Float[Tensor, "C E"]) -> "ImageShares":
-        """The products of whole vectors with directions that came later."""
+        """The products of whole vectors with directions given later."""
         parts = (self.patches, self.prefix, self.networks, self.constant)
         patches, prefix, networks, constant = (part @ directions.to(part).mT for part in parts)
         return replace(self, patches=patches, prefix=prefix, networks=networks, constant=constant)
@@ -54,7 +54,7 @@ def image_shares(
     differentiable: bool = False,
     tokens: Tokens | None = None,
 ) -> ImageShares:
-    """From which patches did the pooled feature read what counts along these directions?
+    """From which patches does the pooled feature get its components along these directions?
 
     ⟨part, direction⟩ / (|feature| |direction|) is the part's share of the cosine. One pass of the tower, whose last
     block runs for the pooled row alone; no tensor of patches × channels × blocks is made.

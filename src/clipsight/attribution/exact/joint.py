@@ -1,4 +1,4 @@
-"""Both sides together: the share of a cosine that every pair of a token and a patch carries."""
+"""Both sides together: the contribution of every pair of a token and a patch to a cosine."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from clipsight.towers.view import OnePieceText, TextParts, VisionView
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JointShares:
-    """The cosines of B pictures with T texts, shared out: `matrix` and `rest` together are `cosine`.
+    """The cosines of B pictures with T texts, in parts: `matrix` and `rest` add up to `cosine`.
 
     Attributes:
         matrix: what token s and patch (y, x) carry together; zero at tokens that are no word's.
@@ -45,7 +45,7 @@ def joint_shares(
     *,
     differentiable: bool = False,
 ) -> JointShares:
-    """Which token is matched by which patch, and how much of the cosine is no pair's?
+    """Which token is matched by which patch, and how much of the cosine belongs to no pair?
 
     One pass of each tower.
 
@@ -67,7 +67,7 @@ def joint_shares(
 
 
 def directions_of(text: TextShares, content: Bool[Tensor, "T S"]) -> Float[Tensor, "C E"]:
-    """What a picture has to be read along to be joined with these texts: word tokens, then four parts of each text."""
+    """Directions along which to read a picture for these texts: word tokens, then four parts of each text."""
     words = F.pad(content, (0, text.tokens.shape[1] - content.shape[1]))[..., None]
     everything = text.tokens.sum(1)
     word_sum = (text.tokens * words).sum(1)

@@ -21,7 +21,7 @@ By = Literal["block", "head"]
 
 @runtime_checkable
 class Tokens(Protocol):
-    """Tokens that enter blocks, kept by somebody else, such as `clipsight.features.Trunk`; blocks count from 1."""
+    """Tokens that enter blocks, stored by the caller, as in `clipsight.features.Trunk`; blocks count from 1."""
 
     def __contains__(self, number: int) -> bool:
         """Whether the tokens that enter a block are there."""

@@ -1,4 +1,4 @@
-"""The text side: a text feature as the sum of what each token gives it, and named remainders."""
+"""The text side: a text feature as the sum of each token's contribution, and named remainders."""
 
 from dataclasses import dataclass, replace
 
@@ -51,7 +51,7 @@ def text_shares(
     hidden: Bool[Tensor, "T S"] | None = None,
     differentiable: bool = False,
 ) -> TextShares:
-    """From which tokens did the text feature read what counts along these directions?
+    """From which tokens does the text feature get its components along these directions?
 
     Args:
         parts: the text tower, opened (`TextView.parts`); nothing of it is changed.

@@ -1,4 +1,4 @@
-"""Where in a picture a score comes from: attributions to patches, one interface for all methods."""
+"""Where in a picture a score comes from: attributions to patches, with one interface for all methods."""
 
 from clipsight.attribution.image.registry import (
     ImageAnswer,

@@ -1,4 +1,4 @@
-"""The exact map of the image side: what the pooled feature read from each patch, as its share of the score."""
+"""The exact map of the image side: what the pooled feature takes from each patch, as its share of the score."""
 
 from einops import rearrange
 

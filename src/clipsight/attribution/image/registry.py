@@ -61,7 +61,7 @@ class ImageQuestion:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageAnswer:
-    """What a method found.
+    """The answer of a method.
 
     Attributes:
         maps: in the method's unit, float32.
@@ -79,7 +79,7 @@ class ImageAttribution:
     """A method and the facts about it.
 
     Attributes:
-        id: what it is asked for by. function: `function(question, **options)`.
+        id: its name. function: `function(question, **options)`.
         summary: one sentence.
         unit: what a score is, in words, such as "share of the cosine".
         signed: True when scores below zero speak against.
@@ -112,7 +112,7 @@ _METHODS: dict[str, ImageAttribution] = {}
 def image_attribution(
     id: str, **facts: Any
 ) -> Callable[[Callable[..., ImageAnswer]], Callable[..., ImageAnswer]]:
-    """Make the function below it known by its id, with the facts of `ImageAttribution`.
+    """Register the decorated function under its id, with the facts of `ImageAttribution`.
 
     Raises:
         ValueError: another function has the id.
@@ -150,7 +150,7 @@ def get_image_attribution(id: str) -> ImageAttribution:
 
 
 def why_not_image(id: str, view: VisionView) -> str:
-    """Why a tower cannot be asked by this method; "" when it can.
+    """Why this method does not run on a tower; "" if it does.
 
     Raises:
         ValueError: no method has the id.

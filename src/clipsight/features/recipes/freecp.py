@@ -1,6 +1,7 @@
-"""FreeCP: a host's maps are refined by the attention of earlier blocks, and names that do not survive it are taken out.
+"""FreeCP: a host's maps are refined by the attention of earlier blocks, and names that do not survive this are
+removed.
 
-Patch features are the host's, MaskCLIP's; the purification works on scores and needs texts
+Patch features are the host's, MaskCLIP's; the filter works on scores and needs texts
 (`clipsight.scoring.filter_vocabulary`). The language model's descriptions of the paper are not part of this: the
 ordinary prompts decide between ambiguous names.
 """

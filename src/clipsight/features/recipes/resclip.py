@@ -1,4 +1,4 @@
-"""ResCLIP: the last block's attention, whatever the host method makes of it, mixed with that of blocks 6 to 9.
+"""ResCLIP: the last block's attention, as changed by the host method, mixed with that of blocks 6 to 9.
 
 First pass (RCS): A ← τ_c ((1 - λ_c) A + λ_c · mean of the attention of blocks 6..9), head h with head h. Second pass
 (SFR), which needs

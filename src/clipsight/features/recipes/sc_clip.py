@@ -29,8 +29,8 @@ def sc_clip_parts(
     """Kernel, streams and residual for block numbers of one's own.
 
     Args:
-        pre: block whose likeness smooths before the last block and shapes its attention.
-        post: block whose likeness smooths after it.
+        pre: block whose similarity smooths before the last block and shapes its attention.
+        post: block whose similarity smooths after it.
         first, last: blocks whose sum is the second stream.
         share: of the class token.
         outliers: who flags the anomalies.

@@ -1,4 +1,4 @@
-"""SFP: SC-CLIP's skeleton with other detectors of patches to repair, and a second stream guided by likeness alone.
+"""SFP: SC-CLIP's skeleton with other detectors of patches to repair, and a second stream guided only by similarity.
 
 Main stream: the mean of keys-with-keys, queries-with-queries and softmax(3 (M - mean M)), M = cos of the repaired X_9
 with entries below 0.4 set to 0 first. Second stream X_4 + … + X_10: softmax(3 (M - mean M)) alone.

@@ -23,7 +23,7 @@ from clipsight.roles.rules.phrases import Phrase, Tagged
 
 
 class Meaning:
-    """One caption's phrases while what they mean is settled; `phrases` shrinks as some are merged into others."""
+    """The phrases of a caption while their roles are decided; `phrases` shrinks as some are merged."""
 
     def __init__(self, caption: Tagged, phrases: list[Phrase]) -> None:
         """Of the words with their tags, and their phrases."""
@@ -31,7 +31,7 @@ class Meaning:
         self.loose: list[int] = []
 
     def settle(self) -> list[Phrase]:
-        """Merge and drop phrases until only things, qualities and relations are left."""
+        """Merge and drop phrases until only objects, attributes and relations are left."""
         for k in range(len(self.phrases) - 1, -1, -1):
             phrase = self.phrases[k]
             if phrase.kind == "NP" and self.tags[phrase.head] != "NP":

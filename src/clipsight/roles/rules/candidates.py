@@ -1,4 +1,4 @@
-"""What a word can be, its place left aside: by word list, else by its ending."""
+"""Which parts of speech a word can have regardless of its position: by word list, otherwise by its ending."""
 
 import re
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Words of grammar whose part of speech changes with their place: "that", "her", "to", "has", "like", "one"."""
+"""Function words whose part of speech depends on position: "that", "her", "to", "has", "like", "one"."""
 
 from clipsight.roles.lexicon import lexicon
 from clipsight.roles.rules.candidates import NOUNS
@@ -16,7 +16,7 @@ _DO = {"do": "VB", "does": "VZ", "did": "VN"}
 
 
 def judge_closed(at: Place, i: int) -> str:
-    """The tag of word i, which is a word of grammar."""
+    """The tag of word i, which is a function word."""
     word = at.words[i]
     tag, before, after = CLOSED[word], at.before(i), at.next_can(i)
     noun = at.noun_follows(i)

@@ -1,4 +1,4 @@
-"""Nouns that stand together: "a bowl of rice", "the man's hat", "knives and forks"."""
+"""Nouns that belong together: "a bowl of rice", "the man's hat", "knives and forks"."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ _ALIVE = frozenset(("person", "animal"))
 
 
 class NounGroups:
-    """Reads noun phrases with all that is joined to them, and links their attributes on the way."""
+    """Reads noun phrases with everything joined to them, and links their attributes."""
 
     def __init__(self, caption: Tagged, phrases: Sequence[Phrase]) -> None:
         """Of one caption."""

@@ -1,4 +1,4 @@
-"""Phrases that have their roles as a whole, found before any word is judged.
+"""Phrases whose roles are fixed as a whole, found before single words are tagged.
 
 "in front of" and "on the other side of" are relations, "hot dog" is a name, "stand up" qualifies before a noun, "in
 half" and "each other" are nothing.
@@ -31,7 +31,7 @@ _FROM_A_VERB = frozenset(["made", "filled", "consisting", "consists", "consist",
 
 
 def resolve_phrases(words: Words, breaks: Words) -> list[str]:
-    """The tags of words in phrases known as a whole; "" for every other word.
+    """The tags of words in fixed phrases; "" for every other word.
 
     Args:
         words: in lower case.

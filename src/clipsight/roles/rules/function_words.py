@@ -1,4 +1,4 @@
-"""Words of grammar that the rules go by, and the fixed phrases of captions.
+"""Function words that the rules use, and the fixed phrases of captions.
 
 Which words are what is English; which of them count as object, attribute or relation is the guideline's
 (`tests/data/roles/GUIDELINE.md`). The lists themselves are `grammar.txt` and `phrases.txt` in
@@ -34,7 +34,7 @@ def _set(name: str) -> frozenset[tuple[str, ...]]:
 
 
 def match(words: Words, breaks: Words, i: int, phrases: Phrases) -> tuple[str, ...]:
-    """The longest of some phrases that stands at word i with nothing but blanks inside, () for none."""
+    """The longest of the phrases that begins at word i with only blanks inside; () for none."""
     for phrase in phrases.get(words[i], ()):
         end = i + len(phrase)
         if tuple(words[i:end]) == phrase and not any(breaks[i + 1 : end]):

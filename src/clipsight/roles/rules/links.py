@@ -32,7 +32,7 @@ _LISTED = frozenset(("CC", "COMMA"))
 
 
 class Relations:
-    """Reads the settled phrases of one caption; `links` and `triples` are what was found."""
+    """Reads the final phrases of a caption; the results are `links` and `triples`."""
 
     def __init__(self, caption: Tagged, phrases: Sequence[Phrase]) -> None:
         """Read them."""

@@ -1,4 +1,4 @@
-"""Words in -ing and past participles: verb, quality of a noun ("a parked car"), or noun ("a building")."""
+"""Words in -ing and past participles: verb, attribute of a noun ("a parked car"), or noun ("a building")."""
 
 from clipsight.roles.lexicon import lexicon
 from clipsight.roles.rules.candidates import NOUNS, VERBS
@@ -97,7 +97,7 @@ def _predicate(at: Place, i: int) -> bool:
 
 
 def is_firm_noun(at: Place, i: int) -> bool:
-    """Whether word i, a past form that captions rather use as a noun ("ground", "rose"), stands where nouns do."""
+    """Whether word i, a past form that captions mostly use as a noun ("ground", "rose"), is in a noun position."""
     word, before = at.words[i], at.before(i)
     if word not in _FIRM_NOUNS or not at.can[i] & NOUNS:
         return False

@@ -29,7 +29,7 @@ class Phrase:
         words: numbers of the words that have a role, without those that qualify.
         head: the noun that stands for a noun phrase, -1 in others.
         attributes: words that qualify the head.
-        bare: a noun phrase begins with its noun: it may share the qualities of the one before ("big cats and dogs").
+        bare: a noun phrase begins with its noun: it may share the attributes of the one before ("big cats and dogs").
         finite: a verb that has a subject of its own.
     """
 
@@ -43,7 +43,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Tagged:
-    """A caption's words in lower case, what they are, and what stands before each."""
+    """A caption's words in lower case, their tags, and the text before each."""
 
     words: Sequence[str]
     tags: Sequence[str]
@@ -142,7 +142,7 @@ _QUALITIES = frozenset(("JJ", "CD", "CC", "RB"))
 
 
 def _listed_quality(caption: Tagged, j: int, nouns: Sequence[int], qualities: Sequence[int]) -> bool:
-    """Whether word j, after a comma, is one more quality of a noun to come ("a big, red car")."""
+    """Whether word j, after a comma, is another attribute of a following noun ("a big, red car")."""
     if caption.breaks[j] == STOP or nouns or not qualities or caption.tags[j] not in ("JJ", "CD"):
         return False
     return caption.leads_to(j, _QUALITIES, NOUNS)

@@ -1,7 +1,7 @@
-"""A part of speech for every word of a caption, by lexicon, ending and place; no statistics, nothing downloaded.
+"""A part of speech for every word of a caption, from lexicon, ending and position; no statistics, no download.
 
-Words are judged from left to right. A word that can be only one thing is that; of the others, what stands before
-(already judged) and what could follow decide. The tags are the Penn Treebank's in short: NN NS nouns, NP possessive
+Words are tagged from left to right. A word with one possible tag gets it; for others, the words before (already
+tagged) and the possible words after decide. The tags are the Penn Treebank's in short: NN NS nouns, NP possessive
 nouns ("man's"), VB VZ VG VN verbs (past and participle are one, since their forms are), JJ whatever qualifies a
 noun, participles included, CD numbers, DT PR WH EX determiners and pronouns, IN prepositions and particles, TO MD
 BE HV DO helpers, CC SC conjunctions, RB adverbs. Phrases that have their roles as a whole (`rules_settled`) come in
@@ -24,12 +24,12 @@ _COLOURS_TOO = frozenset(["orange", "gold", "silver", "cream", "tan", "lavender"
 
 
 def tag_words(words: Sequence[str], breaks: Sequence[str], forced: Sequence[str]) -> list[str]:
-    """One tag a word.
+    """One tag per word.
 
     Args:
         words: in lower case, with straight apostrophes.
         breaks: what stands before each word, see `rules_place`.
-        forced: tags that are settled before, "" for none.
+        forced: tags that are already decided, "" for none.
         capital: words written large although no sentence begins with them.
     """
     at = Place(words=words, breaks=breaks, can=possible_tags(words, forced))

@@ -1,4 +1,4 @@
-"""Where a word stands: what was judged before it, what could follow it, and how far the clause has come."""
+"""The context of a word: the tags before it, what can follow it, and the state of the clause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _PASSED_OVER: Tags = frozenset(("RB", "XX"))
 
 @dataclass
 class Place:
-    """The words of one caption while they are judged from left to right.
+    """The words of one caption while they are tagged from left to right.
 
     Attributes:
         words: in lower case, with straight apostrophes.
@@ -41,14 +41,14 @@ class Place:
     in_phrase: bool = False
 
     def arrive(self, i: int) -> None:
-        """Notice what stands between word i and the one before."""
+        """Process the text between word i and the word before it."""
         if self.breaks[i]:
             self.finite = False
         if self.breaks[i] == STOP:
             self._new_sentence()
 
     def settle(self, tag: str) -> None:
-        """The next word is a `tag`."""
+        """Set the tag of the next word."""
         i = len(self.tags)
         self.tags.append(tag)
         if tag in _FINITE:
@@ -99,7 +99,7 @@ class Place:
         return i >= 0 and lexicon().adjective_is(self.words[i], "color")
 
     def strong(self, i: int) -> bool:
-        """Whether word i is rather a verb than a noun after what stands before it."""
+        """Whether word i is more likely a verb than a noun, given the words before it."""
         word, known = self.words[i], lexicon()
         if word in known.strong:
             return True
@@ -115,12 +115,12 @@ class Place:
         return bool(self.next_can(i) & {"IN", "DT", "TO", "FR"})
 
     def qualifies(self, i: int) -> bool:
-        """Whether the participle i stands right before a noun."""
+        """Whether the participle i is directly before a noun."""
         after = self.next_can(i)
         return bool(after & NOUNS) and "DT" not in after and not self.rather_verb(i + 1)
 
     def noun_follows(self, i: int) -> bool:
-        """Whether a noun stands right after word i, or after qualities that stand right after it."""
+        """Whether a noun directly follows word i, or follows attributes directly after it."""
         j = i + 1
         while j < len(self.words):
             can = self.can[j]
@@ -158,10 +158,10 @@ class Place:
 
 
 def possible_tags(words: Sequence[str], forced: Sequence[str]) -> list[Tags]:
-    """What each word of a caption can be.
+    """The possible tags of each word of a caption.
 
     Args:
         words: in lower case.
-        forced: tags that are settled before, "" for none.
+        forced: tags that are already decided, "" for none.
     """
     return [frozenset((tag,)) if tag else word_tags(word) for word, tag in zip(words, forced, strict=True)]

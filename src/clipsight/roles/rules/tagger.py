@@ -1,4 +1,4 @@
-"""The rule tagger: the roles of a caption's words, with nothing but this package.
+"""The rule tagger: roles of a caption's words, without any other package.
 
 Deterministic; word lists and rules only. What it is right about is measured by `scripts/evaluate_roles.py`.
 """
@@ -27,7 +27,7 @@ _ROLE: dict[str, Role] = {"o": "object", "a": "attribute", "r": "relation", "-":
 
 @dataclass(frozen=True)
 class Analysis:
-    """A caption's words, what they are, and what was made of them."""
+    """A caption's words, their tags, and the result of the analysis."""
 
     caption: Tagged
     letters: list[str]
@@ -62,7 +62,7 @@ def roles_by_rules(caption: str) -> CaptionRoles:
 
 
 def as_roles(caption: str, words: tuple[RoleWord, ...], analysis: Analysis) -> CaptionRoles:
-    """An analysis in the schema of all extractors."""
+    """Convert an analysis to the schema shared by all extractors."""
     return CaptionRoles(
         caption=caption,
         words=words,

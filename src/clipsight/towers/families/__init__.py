@@ -25,7 +25,7 @@ _VISION_FAMILIES: tuple[VisionFamily, ...] = tuple(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Towers:
-    """A model through clipsight's eyes.
+    """The views of a model's two towers.
 
     Attributes:
         family: kind of image tower in words, such as "open_clip ViT".
@@ -41,7 +41,7 @@ class Towers:
 
 
 def towers_of(module: nn.Module, context: int | None = None) -> Towers:
-    """Look at a model, changing nothing; never fails for a family that is not known, but says so in `off`.
+    """Views of a model, which is not changed. An unknown family is no error; `off` gives the reason.
 
     Args:
         module: the model.
