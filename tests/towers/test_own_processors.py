@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import clipsight
+from clipsight.bench.composition.encoder import LensEncoder
 from clipsight.errors import CheckpointError, ClipsightWarning
 from clipsight.towers.preprocess import largest_size
 from clipsight.world import make_scene
@@ -50,6 +51,16 @@ def test_naflex_keeps_the_shape_within_the_processors_patches(tmp_path, size, mo
     assert list(grid) == inputs["spatial_shapes"][0].tolist()
     assert cosine(seen.pooled(), features(module, inputs)) > 0.999
     assert seen.notes == ()
+
+
+def test_benchmarks_show_naflex_pictures_as_the_processor_does(tmp_path):
+    _, path = folder("siglip2", tmp_path)
+    lens, picture = clipsight.load(f"hf:{path}", device="cpu"), SCENE.resize((320, 80))
+    encoder = LensEncoder(lens)
+    made = encoder.pictures([encoder.view(picture)])
+    torch.testing.assert_close(made, lens.see(picture).pooled())
+    stretched = LensEncoder(lens, "square")
+    assert cosine(made, stretched.pictures([stretched.view(picture)])) < 0.999
 
 
 def test_more_patches_than_the_processor_takes_are_said(tmp_path):

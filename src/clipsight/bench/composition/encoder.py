@@ -62,7 +62,8 @@ class LensEncoder:
 
     def __init__(self, lens: Lens, view: Shown | str = "model") -> None:
         expects = lens.loaded.preprocess
-        kind = BY_MODE[expects.resize_mode] if view == "model" else view
+        own: Shown = "native" if expects.max_patches else BY_MODE[expects.resize_mode]
+        kind = own if view == "model" else view
         if kind not in VIEWS:
             raise ValueError(
                 f'view={view!r} is unknown; give "model" for the way the model was evaluated, or one of '
