@@ -349,7 +349,7 @@ def test_the_command_prints_a_list_of_rows_for_each_task(capsys, tmp_path, monke
     out = capsys.readouterr().out
     tables = json.loads(out)
     assert list(tables) == TABLES
-    assert Path("rows.json").read_text() == out
+    assert json.loads(Path("rows.json").read_text()) == tables
     for rows in tables.values():
         for row in rows:
             assert row["seeds"] == [1]

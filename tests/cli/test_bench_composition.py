@@ -218,10 +218,12 @@ def test_models_and_weights_go_together():
 
 
 def test_a_bar_waits_two_seconds(monkeypatch):
+    from rich.progress import Progress
+
     from clipsight.cli import progress
 
     started = []
-    monkeypatch.setattr(progress.Progress, "start", lambda self: started.append(True))
+    monkeypatch.setattr(Progress, "start", lambda self: started.append(True))
     with progress_bar("model") as tell:
         tell("pictures", 1, 10)
         assert not started

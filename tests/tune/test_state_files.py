@@ -243,7 +243,7 @@ for round in range(30):
     state = load_state(folder, {"lr": 1})
     found = 0 if state is None else state["step"]
     assert state is None or bool((state["w"] == found).all())
-    seen.append((last, found, sum(f.name.endswith(".tmp") for f in folder.iterdir()) if folder.exists() else 0))
+    seen.append((last, found, sum(f.name.endswith("-tmp") for f in folder.iterdir()) if folder.exists() else 0))
     step = found
 print(json.dumps(seen))
 """

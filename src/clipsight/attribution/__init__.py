@@ -1,6 +1,7 @@
 """Which words carry the match: attributions to tokens, as functions that can keep their graph."""
 
 from clipsight.attribution.attribute import attribute
+from clipsight.attribution.question import Question, opened
 from clipsight.attribution.reading import reading
 from clipsight.attribution.registry import (
     Attribution,
@@ -17,12 +18,14 @@ find(__name__, __path__)
 __all__ = [
     "Attribution",
     "Measured",
+    "Question",
     "TokenScores",
     "attribute",
     "attribution_ids",
     "get_attribution",
     "group_scores",
     "normalised",
+    "opened",
     "reading",
     "why_not",
 ]

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clipsight.attribution import opened
 from clipsight.attribution.exact import directions_of, joined, text_shares
-from clipsight.attribution.question import opened
 from clipsight.errors import Unsupported
 from clipsight.language.reading import ReadCaption, read_captions
 from clipsight.language.spans import CaptionPart, find_phrases, shares

@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clipsight.attribution import Question, opened
 from clipsight.attribution.marks import marks_of
 from clipsight.attribution.match import Match, exact
 from clipsight.attribution.passes import TextPass, Trace, run
-from clipsight.attribution.question import Question, opened
 from clipsight.errors import Unsupported
 from clipsight.towers.families import is_transformers
 from clipsight.towers.view import TextParts, TextView

@@ -60,8 +60,6 @@ def save_state(
         ),
         folder_held(place),
     ):
-        for left in place.glob(f".{NEXT}.*.tmp"):  # by a save that was killed
-            left.unlink(missing_ok=True)
         write_torch(following, content)
         with suppress(FileNotFoundError):
             os.replace(newest, place / PREVIOUS)

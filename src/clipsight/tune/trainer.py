@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from clipsight.attribution.question import Question
+from clipsight.attribution import Question
 from clipsight.errors import ClipsightError, Unsupported
 from clipsight.tune.data.batch import Batch
 from clipsight.tune.distributed import Parallel, SingleProcess

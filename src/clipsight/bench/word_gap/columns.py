@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clipsight.attribution.question import opened
-from clipsight.attribution.registry import get_attribution, why_not
+from clipsight.attribution import get_attribution, opened, why_not
 from clipsight.towers.view import TextParts, TextView
 
 SETUPS: Mapping[str, tuple[str, Mapping[str, Any]]] = {

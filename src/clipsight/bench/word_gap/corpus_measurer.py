@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipsight.attribution.attribute import attribute
+from clipsight.attribution import attribute
 from clipsight.bench.composition.encoder import LensEncoder
 from clipsight.bench.word_gap.caption import CorpusCaption
 from clipsight.bench.word_gap.columns import Column

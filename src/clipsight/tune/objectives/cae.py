@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipsight.attribution import why_not
 from clipsight.attribution.attention import attention as attention_scores
 from clipsight.attribution.attention import attention_rows
 from clipsight.attribution.gradcam import activated, gradcam
@@ -22,7 +23,6 @@ from clipsight.attribution.gradient import gradient
 from clipsight.attribution.match import exact
 from clipsight.attribution.perturbation import perturbation
 from clipsight.attribution.question import Groups, Question, block_numbers
-from clipsight.attribution.registry import why_not
 from clipsight.errors import Unsupported
 from clipsight.towers.view import TextParts, TextView
 from clipsight.tune.data.batch import ROLE_NUMBERS, Batch

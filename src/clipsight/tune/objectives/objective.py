@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from clipsight.attribution.question import Question
+from clipsight.attribution import Question
 from clipsight.towers.view import TextView
 from clipsight.tune.data.batch import Batch
 
