@@ -372,5 +372,5 @@ def test_a_thousand_calls_keep_nothing(model):
     call(50)
     tensors, memory = alive(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     call(1000)
-    assert alive() == tensors
+    assert alive() <= tensors
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 16_000  # KiB
