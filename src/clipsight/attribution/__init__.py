@@ -1,6 +1,7 @@
 """Which words carry the match: attributions to tokens, as functions that can keep their graph."""
 
 from clipsight.attribution.attribute import attribute
+from clipsight.attribution.image import get_image_attribution, image_attribution_ids
 from clipsight.attribution.question import Question, opened
 from clipsight.attribution.reading import reading
 from clipsight.attribution.registry import (
@@ -23,7 +24,9 @@ __all__ = [
     "attribute",
     "attribution_ids",
     "get_attribution",
+    "get_image_attribution",
     "group_scores",
+    "image_attribution_ids",
     "normalised",
     "opened",
     "reading",

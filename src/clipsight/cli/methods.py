@@ -26,8 +26,12 @@ def methods(*, variants: bool = False, output: JsonOutput = JsonOutput()) -> int
     """
     output.check()
     with waiting():
-        from clipsight.attribution import attribution_ids, get_attribution
-        from clipsight.attribution.image import get_image_attribution, image_attribution_ids
+        from clipsight.attribution import (
+            attribution_ids,
+            get_attribution,
+            get_image_attribution,
+            image_attribution_ids,
+        )
         from clipsight.features import get_recipe, recipe_ids
 
     recipes = [get_recipe(name) for name in recipe_ids(variants=variants)]
