@@ -27,7 +27,7 @@ Images = Annotated[
         help='Image files, folders, or patterns such as "photos/*.jpg". A folder stands for the images in it.',
     ),
 ]
-Several = Annotated[tuple[str, ...], Parameter(show_default=False)]
+Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
 """Several values after one flag, or the flag repeated."""
 Templates = Annotated[
     tuple[str, ...],

@@ -19,7 +19,7 @@ _ARTICLES = ("a", "an", "the")
 
 TextWords = Annotated[
     tuple[str, ...],
-    Parameter(name=("--text", "-t", "--label", "--name"), show_default=False),
+    Parameter(name=("--text", "-t", "--label", "--name"), consume_multiple=True, show_default=False),
 ]
 
 

@@ -71,7 +71,7 @@ class CorpusReport:
     report: Path | None = None
     """File for the report: .html, with all figures in a .json beside it, or .json alone."""
 
-    methods: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = ()
     """Attributions to run, such as `attention.rollout` or `perturbation.drop`. Defaults to all that the model and the
     corpus allow; the report names them."""
 
