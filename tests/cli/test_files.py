@@ -52,7 +52,7 @@ def test_a_corpus_is_not_replaced_by_the_data_of_its_report(lens, run):
 
 
 STOPPED = """
-import sys, time
+import signal, sys, time
 from clipsight.cli import main, batch
 from clipsight.cli.options import OutputOptions
 from clipsight.results.io import atomic_write
@@ -74,6 +74,7 @@ def slow(image: str) -> int:
         {image: [Path("x.bin")]}, OutputOptions(), open_lens=object, ask=lambda *_: Slow(), tell=lambda _: None
     )
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
 sys.exit(main(["slow", "cat.png"]))
 """
 

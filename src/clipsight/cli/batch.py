@@ -162,7 +162,7 @@ def _reason(error: Exception) -> str:
 
 def _make_room(files: Sequence[Path], overwrite: bool) -> None:
     """Folders made and refusals raised before the work, not after it."""
-    from clipsight.results.io import check_writable
+    from clipsight.results import check_writable
 
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ def audit(
         raise UsageError(f"--out {page.out} does not end with .html, or .json for the data alone.")
     with waiting():
         from clipsight.bench.audit.measure import audit as measure
-        from clipsight.results.io import check_writable
+        from clipsight.results import check_writable
 
     page.out.parent.mkdir(parents=True, exist_ok=True)
     for suffix in {page.out.suffix, ".json"}:

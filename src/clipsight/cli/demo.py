@@ -46,8 +46,7 @@ def demo(*, out: Path = Path("demo-out"), overwrite: bool = False, json: bool = 
     """
     with waiting():
         import clipsight
-        from clipsight.results import summary_line
-        from clipsight.results.io import atomic_write, check_writable
+        from clipsight.results import atomic_write, check_writable, summary_line
         from clipsight.world import make_scene
 
     scene = make_scene(SCENE.index, seed=SCENE.seed, split="heldout", size=SCENE.size, objects=SCENE.objects)

@@ -170,7 +170,7 @@ class JsonOutput:
         """
         check_json_file(self.out)
         if self.out is not None:
-            from clipsight.results.io import check_writable
+            from clipsight.results import check_writable
 
             self.out.parent.mkdir(parents=True, exist_ok=True)
             check_writable(self.out, overwrite=self.overwrite)
@@ -178,7 +178,7 @@ class JsonOutput:
     def write(self, data: Any) -> bool:
         """Write and print the document as asked; whether it was printed."""
         if self.out is not None:
-            from clipsight.results.io import atomic_write, json_bytes
+            from clipsight.results import atomic_write, json_bytes
 
             with atomic_write(self.out, overwrite=self.overwrite) as file:
                 file.write(json_bytes(plain_data(data)))

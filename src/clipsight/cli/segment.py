@@ -64,7 +64,7 @@ class Segmented:
         if not name.endswith(".png") or name.endswith(LABELS) or self.only_labels:
             self.found.save(path, overwrite=overwrite)
             return
-        from clipsight.results.io import atomic_write
+        from clipsight.results import atomic_write
 
         with atomic_write(path, overwrite=overwrite) as file:
             file.write(self.found._repr_png_())  # the sheet of `grid()` with its provenance inside

@@ -135,7 +135,7 @@ def report_words(
     named = models.named()
     with waiting():
         from clipsight.bench.word_gap import Corpus, CorpusOptions, analyse_words
-        from clipsight.results.io import check_writable
+        from clipsight.results import check_writable
     try:
         corpus = Corpus(
             asked.corpus or "",

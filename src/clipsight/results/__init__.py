@@ -6,7 +6,7 @@ from .anomaly import Anomaly
 from .classification import Classification
 from .explanation import Explanation, summary_line
 from .interaction import Interaction
-from .io import atomic_write, check_writable
+from .io import FORMAT, atomic_write, check_writable, json_bytes, suffix_of
 from .points import Points, similarity_image, similarity_to_points
 from .provenance import Provenance
 from .segmentation import Segmentation
@@ -15,6 +15,7 @@ from .tags import Tags
 from .words import WordAttribution, WordScore
 
 __all__ = [
+    "FORMAT",
     "Anomaly",
     "Classification",
     "Explanation",
@@ -30,7 +31,9 @@ __all__ = [
     "WordScore",
     "atomic_write",
     "check_writable",
+    "json_bytes",
     "similarity_image",
     "similarity_to_points",
+    "suffix_of",
     "summary_line",
 ]

@@ -16,7 +16,7 @@ from torch import Tensor
 from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, heat, number, printable
 from clipsight.untrusted import strings
 
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
+from .io import FORMAT, json_numbers, naming, read_npz
 from .points import peak
 from .provenance import Provenance
 from .sheets import anomaly_sheet
@@ -177,15 +177,7 @@ class Anomaly(Shown):
         .png the sheet of `grid()`, with everything but the map inside the file · .npz everything, for `load` · .json
         everything but the picture. Errors as for `Explanation.save`.
         """
-        suffix = suffix_of(path, (".png", ".npz", ".json"))
-        with atomic_write(path, overwrite=overwrite) as file:
-            if suffix == ".npz":
-                write_npz(file, self._meta(), self._arrays())
-            elif suffix == ".json":
-                file.write(json_bytes(self.to_dict()))
-            else:
-                file.write(self._png())
-        return Path(path)
+        return self._write(path, (".png", ".npz", ".json"), overwrite)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Anomaly":

@@ -17,7 +17,7 @@ from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, he
 from clipsight.draw.sheet import RED
 from clipsight.untrusted import strings
 
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
+from .io import FORMAT, json_numbers, naming, read_npz
 from .pages import explanation_page
 from .points import Points, joint_points, peak, similarity_to_points
 from .provenance import Provenance
@@ -280,17 +280,7 @@ class Explanation(Shown):
         Errors: ValueError for another suffix; FileExistsError unless `overwrite`; FileNotFoundError when the
         folder does not exist. A file is written whole or not at all.
         """
-        suffix = suffix_of(path, SUFFIXES)
-        with atomic_write(path, overwrite=overwrite) as file:
-            if suffix == ".npz":
-                write_npz(file, self._meta(), self._arrays())
-            elif suffix == ".json":
-                file.write(json_bytes(self.to_dict()))
-            elif suffix == ".html":
-                file.write(self.to_html().encode("utf-8", "backslashreplace"))
-            else:
-                file.write(self._png())
-        return Path(path)
+        return self._write(path, SUFFIXES, overwrite)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Explanation":

@@ -17,7 +17,7 @@ from torch import Tensor
 from clipsight.draw import Drawing, Number, Scale, ScaleChoice, choose_scale, heat, number, printable
 
 from .interaction_drawn import interaction_notebook, interaction_page, interaction_sheet
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
+from .io import FORMAT, json_numbers, naming, read_npz
 from .provenance import Provenance
 from .shown import Shown
 from .words import Place, WordScore
@@ -296,18 +296,10 @@ class Interaction(Shown):
         .png the sheet of `grid()` · .html the page of `to_html()` · .json everything but the picture · .npz everything,
         for `load`. Errors as for `Explanation.save`.
         """
-        suffix = suffix_of(path, SUFFIXES)
-        with atomic_write(path, overwrite=overwrite) as file:
-            if suffix == ".npz":
-                arrays = {"image": self.image, "matrix": self.matrix.numpy(), "table": self.table.numpy()}
-                write_npz(file, self._meta(), arrays)
-            elif suffix == ".json":
-                file.write(json_bytes(self.to_dict()))
-            elif suffix == ".html":
-                file.write(self.to_html().encode("utf-8", "backslashreplace"))
-            else:
-                file.write(self._png())
-        return Path(path)
+        return self._write(path, SUFFIXES, overwrite)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"image": self.image, "matrix": self.matrix.numpy(), "table": self.table.numpy()}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Interaction":

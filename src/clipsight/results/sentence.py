@@ -17,7 +17,7 @@ from clipsight.draw import number, printable
 from clipsight.untrusted import strings
 
 from .explanation import Explanation
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, naming, read_npz, suffix_of, write_npz
+from .io import FORMAT, json_numbers, naming, read_npz
 from .provenance import Provenance
 from .shown import Shown
 
@@ -172,18 +172,10 @@ class SentenceView(Shown):
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the result as .png, .npz (for `load`), .json or .html; errors as for `Explanation.save`."""
-        suffix = suffix_of(path, SUFFIXES)
-        with atomic_write(path, overwrite=overwrite) as file:
-            if suffix == ".npz":
-                arrays = {"image": self.image, "matrix": self.matrix.numpy(), "maps": self.maps.numpy()}
-                write_npz(file, self._meta(), arrays)
-            elif suffix == ".json":
-                file.write(json_bytes(self.to_dict()))
-            elif suffix == ".html":
-                file.write(self.to_html().encode("utf-8", "backslashreplace"))
-            else:
-                file.write(self._png())
-        return Path(path)
+        return self._write(path, SUFFIXES, overwrite)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"image": self.image, "matrix": self.matrix.numpy(), "maps": self.maps.numpy()}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SentenceView":

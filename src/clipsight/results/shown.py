@@ -2,6 +2,9 @@
 
 import os
 import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -9,7 +12,7 @@ from PIL import Image
 from clipsight.draw import png_bytes, printable
 from clipsight.report import data_uri, render
 
-from .io import json_bytes
+from .io import atomic_write, json_bytes, suffix_of, write_npz
 
 if TYPE_CHECKING:
     from .provenance import Provenance
@@ -17,18 +20,18 @@ if TYPE_CHECKING:
 NOTEBOOK_WIDTH = 1100  # of the sheet in a notebook: small enough to keep, large enough to read
 
 
-class Shown:
+class Shown(ABC):
     """Shows itself by its sheet, `grid()`, and by its verdicts, `lines()`."""
 
     provenance: "Provenance"
 
+    @abstractmethod
     def grid(self) -> Image.Image:
         """One labelled sheet with everything that is to be seen, RGB."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lines(self) -> list[str]:
         """The verdicts for a terminal, a line each; control characters of texts are escaped."""
-        raise NotImplementedError
 
     def show(self) -> None:
         """Show the result where you are.
@@ -52,6 +55,21 @@ class Shown:
     def _settings(self) -> dict[str, Any]:
         """What a drawing of it carries inside its file: how it was made."""
         return self.provenance.to_dict()
+
+    def _write(self: Any, path: str | os.PathLike[str], suffixes: Sequence[str], overwrite: bool) -> Path:
+        """Write the sheet (.png), the page (.html), plain data (.json) or everything (.npz), by the suffix."""
+        suffix = suffix_of(path, tuple(suffixes))
+        with atomic_write(path, overwrite=overwrite) as file:
+            match suffix:
+                case ".npz":
+                    write_npz(file, self._meta(), self._arrays())
+                case ".json":
+                    file.write(json_bytes(self.to_dict()))
+                case ".html":
+                    file.write(self.to_html().encode("utf-8", "backslashreplace"))
+                case _:
+                    file.write(self._png())
+        return Path(path)
 
     def _png(self) -> bytes:
         return png_bytes(self.grid(), json_bytes(self._settings()).decode().strip())

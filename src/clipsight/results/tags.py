@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clipsight.draw import number, printable
 
-from .io import FORMAT, atomic_write, json_bytes, json_numbers, suffix_of
+from .io import FORMAT, json_numbers
 from .provenance import Provenance
 from .sheets import THERE, tags_sheet
 from .shown import Shown
@@ -126,10 +126,7 @@ class Tags(Shown):
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write `to_dict` as .json, or the sheet of `grid()` as .png; errors as for `Explanation.save`."""
-        suffix = suffix_of(path, (".png", ".json"))
-        with atomic_write(path, overwrite=overwrite) as file:
-            file.write(self._png() if suffix == ".png" else json_bytes(self.to_dict()))
-        return Path(path)
+        return self._write(path, (".png", ".json"), overwrite)
 
     def _settings(self) -> dict[str, Any]:
         return self.to_dict()

@@ -18,14 +18,11 @@ from clipsight.draw import caption_sheet
 from . import words_text
 from .io import (
     FORMAT,
-    atomic_write,
-    json_bytes,
     json_numbers,
     naming,
     read_json_result,
     read_npz,
     suffix_of,
-    write_npz,
 )
 from .pages import words_notebook, words_page
 from .provenance import Provenance
@@ -322,18 +319,10 @@ class WordAttribution(Shown):
         .png the sheet of `grid()`, with all numbers inside the file · .html one page with no outside parts · .json
         everything but the picture · .npz everything. Errors as for `Explanation.save`.
         """
-        suffix = suffix_of(path, SUFFIXES)
-        with atomic_write(path, overwrite=overwrite) as file:
-            if suffix == ".npz":
-                arrays = {"token_scores": self.token_scores.numpy(), "image": _image_or_nothing(self.image)}
-                write_npz(file, self._meta(), arrays)
-            elif suffix == ".json":
-                file.write(json_bytes(self.to_dict()))
-            elif suffix == ".html":
-                file.write(self.to_html().encode("utf-8", "backslashreplace"))
-            else:
-                file.write(self._png())
-        return Path(path)
+        return self._write(path, SUFFIXES, overwrite)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"token_scores": self.token_scores.numpy(), "image": _image_or_nothing(self.image)}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "WordAttribution":

@@ -37,7 +37,7 @@ def load(
         device: None takes CUDA, else MPS, else the CPU.
         dtype: None is float32.
         quick_gelu: None takes what the tag, the configuration or the weight file says.
-        trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
+        trust_program: also load TorchScript archives, such as OpenAI's original release. These execute code.
         tokenizer: None takes the model's own. For a model that came without one, or with another: the name of an
             open_clip architecture ("ViT-B-16-SigLIP"), "hf:org/name" or a folder of transformers', or a callable
             `tokenizer(texts, context_length=…)` that gives integer ids (texts, positions).

@@ -14,8 +14,8 @@ from PIL import Image
 from clipsight.draw import png_bytes
 from clipsight.pictures import read_picture
 from clipsight.refine.mask_vote import SamMasks
+from clipsight.results import atomic_write, json_bytes, suffix_of
 from clipsight.results.explanation import Explanation
-from clipsight.results.io import atomic_write, json_bytes, suffix_of
 from clipsight.results.mask_files import run_lengths
 from clipsight.results.points import Points
 

@@ -102,7 +102,7 @@ def load_model(
         dtype: number type to compute in, torch's or its name; None is float32, a live module's own.
         quick_gelu: None takes what the tag, the configuration or the weight file says; True or False overrules it, with
             a warning.
-        trust_program: read TorchScript archives too, such as OpenAI's original release. They are programs.
+        trust_program: also load TorchScript archives, such as OpenAI's original release. These execute code.
         tokenizer: None takes the model's own; else a name of open_clip's, "hf:org/name", a folder or a callable, see
             `clipsight.towers.choosing_tokenizer`.
 

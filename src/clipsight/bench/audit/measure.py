@@ -24,11 +24,12 @@ from clipsight.bench.composition import (
     rows_beside,
 )
 from clipsight.bench.composition.pictures import ImageRoot
+from clipsight.bench.report_files import write_report
 from clipsight.bench.runner import Progress
 from clipsight.bench.word_gap import ModelWords, analyse_captions, attribution_gap
 from clipsight.bench.word_gap.world_captions import CAPTIONS, world_captions
 from clipsight.errors import ClipsightError
-from clipsight.results.io import FORMAT, atomic_write, check_writable, json_bytes, suffix_of
+from clipsight.results import FORMAT
 from clipsight.session.lens import Lens
 
 Gap = Callable[[Lens], ModelWords]
@@ -105,16 +106,7 @@ class Audit:
         Raises:
             ValueError: another suffix. FileExistsError and others of `clipsight.results.io.atomic_write`.
         """
-        suffix = suffix_of(path, (".html", ".json"))
-        files = {Path(path).with_suffix(".json"): lambda: json_bytes(self.to_dict())}
-        if suffix == ".html":
-            files[Path(path)] = lambda: self.to_html().encode("utf-8", "backslashreplace")
-        for file in files:
-            check_writable(file, overwrite=overwrite)
-        for file, content in files.items():
-            with atomic_write(file, overwrite=overwrite) as opened:
-                opened.write(content())
-        return tuple(reversed(files))
+        return write_report(path, self.to_dict(), self.to_html, overwrite=overwrite)
 
 
 def audit(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from clipsight.errors import Unsupported
-from clipsight.results.io import atomic_write
+from clipsight.results import atomic_write
 
 Tagger = Callable[[str], list[tuple[str, str]]]
 """A text to its words, each with its tag of the Penn Treebank: "NN", "JJ", "VBZ" …"""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from clipsight.results.io import atomic_write
+from clipsight.results import atomic_write
 
 GROUPS = ("object", "attribute", "relation", "other", "mark")
 """Roles by number, as arrays have them; marks of punctuation are no words, but take their share."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from clipsight.bench.about import About
+from clipsight.bench.report_files import write_report
 from clipsight.bench.resampling import Interval
 from clipsight.bench.word_gap.behaviour import Behaviour
 from clipsight.bench.word_gap.columns import Column
 from clipsight.bench.word_gap.statistics import GapFigures
-from clipsight.results.io import FORMAT, atomic_write, check_writable, json_bytes, suffix_of
+from clipsight.results import FORMAT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +117,7 @@ class WordsReport:
         Raises:
             ValueError: another suffix. FileExistsError and others of `clipsight.results.io.atomic_write`.
         """
-        suffix = suffix_of(path, (".html", ".json"))
-        files = {Path(path).with_suffix(".json"): lambda: json_bytes(self.to_dict())}
-        if suffix == ".html":
-            files[Path(path)] = lambda: self.to_html().encode("utf-8", "backslashreplace")
-        for file in files:
-            check_writable(file, overwrite=overwrite)
-        for file, content in files.items():
-            with atomic_write(file, overwrite=overwrite) as opened:
-                opened.write(content())
-        return tuple(reversed(files))
+        return write_report(path, self.to_dict(), self.to_html, overwrite=overwrite)
 
 
 def _plain(value: Any) -> Any:
