@@ -227,7 +227,7 @@ def test_given_maps_of_a_wrong_size_are_refused_in_words(view, make, shape):
 def test_unknown_ids_say_what_there_is(view):
     with pytest.raises(ValueError, match=r"no recipe is called 'sc-clip'; did you mean 'sc_clip'\?"):
         run(view, pixels(), "sc-clip")
-    with pytest.raises(ValueError, match=r"no recipe is called 'zzz'; The recipes are clip, .*--variants"):
+    with pytest.raises(ValueError, match=r"no recipe is called 'zzz'\. The recipes are clip, .*--variants"):
         run(view, pixels(), "zzz")
 
 

@@ -161,8 +161,8 @@ def get_attribution(id: str) -> Attribution:
     if (known := _ATTRIBUTIONS.get(id)) is not None:
         return known
     near = difflib.get_close_matches(str(id), _ATTRIBUTIONS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"no attribution is called {id!r}; {hint}There are {', '.join(sorted(_ATTRIBUTIONS))}.")
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise ValueError(f"no attribution is called {id!r}{hint} There are {', '.join(sorted(_ATTRIBUTIONS))}.")
 
 
 def attribution_ids(side: Side = "text") -> tuple[str, ...]:

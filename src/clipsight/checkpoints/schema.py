@@ -257,8 +257,8 @@ def check(content: object, schema: Schema, source: str, path: str, *, others: bo
             if others:
                 continue
             raise CheckpointError(
-                f"{source}: the key {name[:200]!r} is not taken: it is no setting of a model that clipsight builds, "
-                "and a configuration may not hand arguments to other programs. Take the key out, or build the model "
+                f"{source}: the key {name[:200]!r} is not allowed: it is not a model setting that clipsight knows, "
+                "and a configuration may not pass arguments to other libraries. Remove the key, or build the model "
                 "yourself and pass the live module."
             )
         if not isinstance(rule, Rule):

@@ -41,9 +41,9 @@ def get_recipe(recipe: str | Recipe) -> Recipe:
     if (known := _RECIPES.get(recipe)) is not None:
         return known
     near = difflib.get_close_matches(recipe, _RECIPES, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(
-        f"no recipe is called {recipe!r}; {hint}The recipes are {', '.join(recipe_ids())}; `clipsight methods "
+        f"no recipe is called {recipe!r}{hint} The recipes are {', '.join(recipe_ids())}; `clipsight methods "
         "--variants` lists their options too, and a Recipe object works as well."
     )
 

@@ -92,9 +92,9 @@ def methods(verb: str = "explain") -> tuple[str, ...]:
         return recipe_ids()
     verbs = ("explain", "points", "segment", "anomaly", "sentence", "words", "interact")
     near = get_close_matches(str(verb), verbs, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(
-        f"verb={verb!r} has no methods to choose from; {hint}Those that have are {', '.join(verbs)}."
+        f"verb={verb!r} has no methods to choose from{hint} Those that have are {', '.join(verbs)}."
     )
 
 

@@ -143,9 +143,9 @@ def get_image_attribution(id: str) -> ImageAttribution:
     if (known := _METHODS.get(id)) is not None:
         return known
     near = difflib.get_close_matches(str(id), _METHODS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(
-        f"no image attribution is called {id!r}; {hint}There are {', '.join(image_attribution_ids())}."
+        f"no image attribution is called {id!r}{hint} There are {', '.join(image_attribution_ids())}."
     )
 
 

@@ -183,8 +183,8 @@ def get_benchmark(id: str) -> Benchmark:
     if (known := BENCHMARKS.get(id)) is not None:
         return known
     near = difflib.get_close_matches(id, BENCHMARKS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"no benchmark is called {id!r}; {hint}The benchmarks are {', '.join(benchmark_ids())}.")
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise ValueError(f"no benchmark is called {id!r}{hint} The benchmarks are {', '.join(benchmark_ids())}.")
 
 
 def benchmark_ids() -> tuple[str, ...]:
